@@ -1,0 +1,122 @@
+"""Asking canaries of one generation, through the same search that everybody uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from canaries.metrics import mean, recall_at, reciprocal_rank
+from registry import changelog, generations
+from registry.canaries import Answer, Question
+from registry.database import Registry
+from registry.schema import Change, Head
+from retrieval.errors import FloorUnmet
+from retrieval.search.query import SearchQuery
+from retrieval.search.searcher import Searcher
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Document keys of a tenant: those that a generation serves, and those that its sources deleted."""
+
+    served: frozenset[str]
+    deleted: frozenset[str]
+
+    def of(self, question: Question) -> tuple[str, ...]:
+        """The question's relevant documents, deleted ones aside."""
+        return tuple(r for r in question.relevant if not self._means(r, self.deleted))
+
+    def is_covered(self, question: Question) -> bool:
+        """Whether the generation serves at least one relevant document."""
+        return any(self._means(r, self.served) for r in question.relevant)
+
+    @staticmethod
+    def _means(relevant: str, keys: frozenset[str]) -> bool:
+        return relevant in keys or f"#{relevant}" in keys
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """All answers of one asking, and their means; None where no query counted."""
+
+    answers: tuple[Answer, ...]
+
+    @property
+    def recall(self) -> float | None:
+        return mean([a.recall for a in self.answers if a.recall is not None])
+
+    @property
+    def mrr(self) -> float | None:
+        return mean([a.reciprocal_rank for a in self.answers if a.reciprocal_rank is not None])
+
+    @property
+    def counted(self) -> int:
+        return sum(answer.recall is not None for answer in self.answers)
+
+
+def known_documents(session: Session, tenant_id: str, number: int) -> Known:
+    """What a generation serves and what was deleted, with the `_id`s of line documents as `#_id`.
+
+    A key counts as deleted only where no source has it now: a document that moved is looked for.
+    """
+    rows = generations.documents(session, tenant_id, number)
+    pins = {source: pin.seq for source, pin in generations.pins(session, tenant_id, number).items()}
+    hidden = changelog.hidden_documents(session, tenant_id, pins)
+    served = {
+        row.key
+        for row in rows
+        if row.state != "quarantined" and changelog.DocumentKey(row.source_id, row.key) not in hidden
+    }
+    present = select(Head.key).where(Head.scope == tenant_id)
+    gone = select(Change.key).distinct().where(
+        Change.scope == tenant_id, Change.op == "delete", Change.key.not_in(present)
+    )
+    deleted = {key for key in session.scalars(gone)} - served
+    return Known(_with_ids(served), _with_ids(deleted))
+
+
+def _with_ids(keys: set[str]) -> frozenset[str]:
+    return frozenset(keys | {f"#{key.rsplit('#', 1)[1]}" for key in keys if "#" in key})
+
+
+def ask(
+    registry: Registry, searcher: Searcher, tenant_id: str, number: int, questions: Sequence[Question], k: int
+) -> Asked:
+    """Ask every question of one generation. One whose documents are all deleted is excused (recall None)."""
+    with registry.read() as session:
+        known = known_documents(session, tenant_id, number)
+    return Asked(tuple(_ask(searcher, tenant_id, number, question, known, k) for question in questions))
+
+
+def _ask(
+    searcher: Searcher, tenant_id: str, number: int, question: Question, known: Known, k: int
+) -> Answer:
+    relevant = known.of(question)
+    if not relevant:
+        return Answer(question.id, (), None, None)
+    try:
+        answer = searcher.search(
+            tenant_id, SearchQuery(question.query, k=k, collapse="document"), candidate=number
+        )
+    except FloorUnmet:
+        # A refusal is no answer, whatever hits were behind it.
+        return Answer(question.id, (), 0.0, 0.0)
+    found = tuple(hit.document for hit in answer.hits)
+    return Answer(question.id, found, recall_at(found, relevant, k), reciprocal_rank(found, relevant, k))
+
+
+def lost(before: dict[str, Answer], now: Asked) -> list[str]:
+    """Ids of canaries that found less than they did before, both times counted."""
+    found: list[str] = []
+    for answer in now.answers:
+        then = before.get(answer.canary_id)
+        if then is None or then.recall is None or answer.recall is None:
+            continue
+        if answer.recall < then.recall - 1e-9:
+            found.append(answer.canary_id)
+    return found
+
+

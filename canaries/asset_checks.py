@@ -1,0 +1,90 @@
+"""The gate and the daily canaries as Dagster asset checks: the only place here that imports Dagster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import dagster as dg
+
+from canaries.daily import DailyResult
+from registry.verdicts import CHECKS, Verdict
+
+DESCRIPTIONS = {
+    "embedding_model_matches": "The vectors are of the model that stamps them, by re-encoding a sample.",
+    "index_reconciles": "The index holds exactly the points that the registry says, by digest.",
+    "chunk_count_holds": "No text went missing without a deletion or an edit to explain it.",
+    "lexical_parity": "The lexical side scores as BM25 does, by an independent oracle.",
+    "canary_recall": "Known answers are found, by the floor and against the live generation.",
+    "canary_coverage": "The canaries still ask for documents that are there.",
+}
+
+
+class Gate(Protocol):
+    """What can judge the candidate of a tenant that a run built."""
+
+    def judge_run(self, tenant_id: str, run: str) -> list[Verdict]: ...
+
+
+def check_result(verdict: Verdict) -> dg.AssetCheckResult:
+    """A verdict as Dagster shows it. What does not hold back is a warning: visible, never green, not blocking."""
+    numbers = {n: v for n, v in verdict.details.items() if isinstance(v, int | float | str) and v is not None}
+    return dg.AssetCheckResult(
+        check_name=verdict.name,
+        asset_key="candidate_index",
+        passed=verdict.passed,
+        severity=dg.AssetCheckSeverity.ERROR if verdict.blocking else dg.AssetCheckSeverity.WARN,
+        description=verdict.summary,
+        metadata=numbers,
+    )
+
+
+def candidate_checks(partitions: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:  # type: ignore[type-arg]
+    """The six blocking checks on `candidate_index`, as one step: they look at one candidate at one time."""
+
+    @dg.multi_asset_check(
+        name="gate",
+        specs=[
+            dg.AssetCheckSpec(
+                name,
+                asset="candidate_index",
+                blocking=True,
+                partitions_def=partitions,
+                description=DESCRIPTIONS[name],
+            )
+            for name in CHECKS
+        ],
+        required_resource_keys={"ingestion"},
+    )
+    def gate(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        judge: Gate = context.resources.ingestion
+        for verdict in judge.judge_run(context.partition_key, context.run_id):
+            yield check_result(verdict)
+
+    return gate
+
+
+def live_recall_result(result: DailyResult) -> dg.AssetCheckResult:
+    """The day's canaries as a blocking check. Unguarded is a warning: there was nothing to ask."""
+    nothing_asked = result.status in ("unguarded", "unpublished")
+    severity = dg.AssetCheckSeverity.WARN if nothing_asked else dg.AssetCheckSeverity.ERROR
+    return dg.AssetCheckResult(
+        check_name="live_canary_recall",
+        passed=result.passed,
+        severity=severity,
+        description="; ".join(result.faults) or f"{result.status}: {result.queries} canaries asked",
+        metadata=daily_metadata(result),
+    )
+
+
+def daily_metadata(result: DailyResult) -> dict[str, Any]:
+    """The numbers that the UI plots."""
+    numbers: dict[str, Any] = {
+        "queries": result.queries,
+        "excused": result.excused,
+        "lost": len(result.lost),
+        "generation": result.generation or 0,
+    }
+    if result.recall is not None and result.mrr is not None:
+        numbers |= {"recall": result.recall, "mrr": result.mrr}
+    return numbers

@@ -1,0 +1,48 @@
+"""Canaries from a file: JSON Lines of `{"query": …, "relevant": [document keys]}`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from canaries.errors import InvalidCanary
+from registry.canaries import Question, canary_id
+
+
+def read_canaries(path: Path) -> list[Question]:
+    """All canaries of a file. Raises InvalidCanary naming the line, also for a file without any."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidCanary(f"{path} cannot be read as UTF-8 text: {error}") from error
+    questions = list(_parse(path, lines))
+    if not questions:
+        raise InvalidCanary(f"{path} holds no canary")
+    return questions
+
+
+def _parse(path: Path, lines: Iterable[str]) -> Iterable[Question]:
+    seen: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        question = _question(line, f"{path}:{number}")
+        if question.id in seen:
+            raise InvalidCanary(f"{path}:{number} asks the same as line {seen[question.id]}")
+        seen[question.id] = number
+        yield question
+
+
+def _question(line: str, place: str) -> Question:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise InvalidCanary(f"{place} is not JSON: {error}") from error
+    query = value.get("query") if isinstance(value, dict) else None
+    relevant = value.get("relevant") if isinstance(value, dict) else None
+    if not isinstance(query, str) or not query.strip():
+        raise InvalidCanary(f'{place} has no "query"')
+    if not isinstance(relevant, list) or not relevant or not all(isinstance(key, str) and key for key in relevant):
+        raise InvalidCanary(f'{place} has no "relevant": a list of document keys is needed')
+    return Question(canary_id(query), query, tuple(dict.fromkeys(relevant)))

@@ -1,0 +1,162 @@
+"""The capturer: reads sources to their end under a lease each, without ever importing a model."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from pipelines.capture.append import Appended, append_commit
+from pipelines.capture.mass_deletion import hold_mass_deletions, release_restored
+from pipelines.errors import CaptureBusy, SourceError
+from pipelines.sources.kinds import open_source
+from pipelines.sources.source import Commit, Cursor
+from pipelines.sources.source import Source as OpenSource
+from registry import leases, sources
+from registry.changelog import RegisteredHeads
+from registry.clock import Clock, utc_now
+from registry.crash_points import crash_point
+from registry.database import Registry
+from registry.errors import LeaseHeld
+from registry.schema import Source
+
+log = logging.getLogger("holdfast.capture")
+
+BUSY_PAUSE = 0.05
+LOOK_RECORDED_EVERY = 5.0
+
+
+@dataclass(slots=True)
+class Captured:
+    """What one look at one source brought."""
+
+    source: str
+    position: str | None = None
+    commits: int = 0
+    upserts: int = 0
+    deletes: int = 0
+    unreadable: int = 0
+    held: list[int] = field(default_factory=list)
+    error: str = ""
+    busy: bool = False
+
+
+class Capturer:
+    """Catches sources up. `cache` is a folder for mirrors of remote repositories."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        cache: Path,
+        lease_seconds: float,
+        clock: Clock = utc_now,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._registry = registry
+        self._cache = cache
+        self._ttl = lease_seconds
+        self._clock = clock
+        self._pause = pause
+        self._holder = leases.Holder.current(f"capturer-{uuid.uuid4().hex[:8]}")
+
+    def catch_up_all(self, tenant_id: str | None = None, patience: float = 0) -> list[Captured]:
+        """Read every source (of a tenant, shared ones included) to its end, one after another.
+
+        A source that another process is reading is tried again for `patience` seconds.
+        """
+        with self._registry.read() as session:
+            found = sources.capturable(session, tenant_id) if tenant_id else sources.present(session)
+        return [self._patiently(source.id, patience) for source in found]
+
+    def _patiently(self, source_id: int, patience: float) -> Captured:
+        captured = self.catch_up(source_id)
+        while captured.busy and patience > 0:
+            self._pause(BUSY_PAUSE)
+            patience -= BUSY_PAUSE
+            captured = self.catch_up(source_id)
+        return captured
+
+    def catch_up(self, source_id: int) -> Captured:
+        """Read one source to its end. A source that cannot be read is noted, never raised."""
+        with self._registry.read() as session:
+            source = session.get_one(Source, source_id)
+        captured = Captured(source.name, source.position)
+        try:
+            with self._lease(source) as token:
+                self._read(source, captured, token)
+        except CaptureBusy:
+            captured.busy = True
+        except SourceError as error:
+            captured.error = str(error)
+            log.warning("source %s cannot be read: %s", source.name, error)
+            with self._registry.write() as session:
+                sources.record_failure(session, source_id, self._clock(), str(error))
+        return captured
+
+    def _read(self, source: Source, captured: Captured, token: int) -> None:
+        opened = open_source(source.kind, source.uri, source.options, self._clock, self._cache)
+        cursor = None if source.position is None else Cursor(source.position, source.cursor_state)
+        with self._registry.read() as session:
+            for commit in opened.read(cursor, RegisteredHeads(session, source.id)):
+                self._append(source, opened, commit, captured, token)
+        self._record_look(source, opened, captured)
+
+    def _record_look(self, source: Source, opened: OpenSource, captured: Captured) -> None:
+        now = self._clock()
+        looked = source.checked_at is not None and (now - source.checked_at).total_seconds() < LOOK_RECORDED_EVERY
+        if captured.commits or source.error or not looked:
+            with self._registry.write() as session:
+                sources.record_look(session, source.id, now, opened.now())
+
+    def _append(
+        self, read: Source, opened: OpenSource, commit: Commit, captured: Captured, token: int
+    ) -> None:
+        now = self._clock()
+        with self._registry.write() as session:
+            source = session.get_one(Source, read.id, with_for_update=True)
+            appended = append_commit(session, source, commit, now)
+            if appended is not None:
+                captured.held += self._hold(session, source, appended)
+            # The fence stands in the same transaction: a capturer that lost its lease appends nothing.
+            leases.renew(session, leases.capture_lease(read.id), token, self._ttl, self._clock())
+            crash_point("capture:before-commit")
+        crash_point("capture:after-commit")
+        opened.acknowledge(commit.position)
+        crash_point("capture:after-acknowledge")
+        captured.position = commit.position
+        if appended is not None:
+            captured.commits += 1
+            captured.upserts += appended.upserts.total()
+            captured.deletes += appended.deletes.total()
+            captured.unreadable += appended.unreadable
+
+    def _hold(self, session: Session, source: Source, appended: Appended) -> list[int]:
+        held: list[int] = []
+        for scope in sorted(appended.scopes):
+            if scope.startswith("?"):
+                continue
+            if appended.upserts[scope]:
+                release_restored(session, scope, source.id, self._clock())
+            if appended.deletes[scope]:
+                held += hold_mass_deletions(session, scope, source, self._clock())
+        return held
+
+    @contextmanager
+    def _lease(self, source: Source) -> Iterator[int]:
+        name = leases.capture_lease(source.id)
+        try:
+            with self._registry.write() as session:
+                token = leases.acquire(session, name, self._holder, self._ttl, self._clock())
+        except LeaseHeld as error:
+            raise CaptureBusy(str(error)) from error
+        try:
+            yield token
+        finally:
+            with self._registry.write() as session:
+                leases.release(session, name, token)

@@ -1,0 +1,142 @@
+"""The hold on mass deletions: an accident at the source must not empty an index.
+
+A commit is held when the net deletions since the live generation, its own included, exceed the contract's
+share of the source's live documents. Held commits do not count towards the next one, so that a single
+deletion after an accident still takes effect at once. One document is never a mass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from registry import alerts, changelog, contracts, generations
+from registry.schema import Change, GenerationDocument, Head, Source, TenantCommit
+
+SMALLEST_MASS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class CommitEffect:
+    """What one commit did to documents of the live generation (renames left out)."""
+
+    seq: int
+    hold: str
+    deleted: frozenset[str]
+    restored: frozenset[str]
+
+
+def offending(effects: Sequence[CommitEffect], live_documents: int, share: float) -> list[int]:
+    """Numbers of the commits, undecided so far, that must be held."""
+    allowed = max(share * live_documents, SMALLEST_MASS - 1)
+    net: set[str] = set()
+    found: list[int] = []
+    for effect in effects:
+        after = (net - effect.restored) | effect.deleted
+        if effect.hold in ("held", "confirmed", "rejected", "restored"):
+            net -= effect.restored
+        elif effect.deleted and len(after) > allowed:
+            found.append(effect.seq)
+            net -= effect.restored
+        else:
+            net = after
+    return found
+
+
+def hold_mass_deletions(session: Session, tenant_id: str, source: Source, now: datetime) -> list[int]:
+    """Hold what must be held among a tenant's commits since its live generation, and raise an alert."""
+    live = generations.live(session, tenant_id)
+    pin = generations.pins(session, tenant_id, live.number).get(source.id) if live else None
+    if live is None or pin is None:
+        return []
+    commits = changelog.tenant_commits(session, tenant_id, source.id, pin.seq)
+    if not any(commit.deletes for commit in commits):
+        return []
+    documents = generations.count_documents(session, tenant_id, live.number, source.id)
+    effects = _effects(session, tenant_id, source.id, live.number, commits)
+    held = offending(effects, documents, contracts.current(session, tenant_id).mass_deletion_share)
+    if held:
+        changelog.set_hold(session, tenant_id, source.id, held, "held", "", now)
+        _alert(session, tenant_id, source, [c for c in commits if c.seq in held], documents, now)
+    return held
+
+
+def release_restored(session: Session, tenant_id: str, source_id: int, now: datetime) -> list[int]:
+    """Let go of held commits whose documents all came back: the accident was mended at the source."""
+    held = session.scalars(
+        select(TenantCommit).where(
+            TenantCommit.scope == tenant_id, TenantCommit.source_id == source_id, TenantCommit.hold == "held"
+        )
+    ).all()
+    mended = [commit.seq for commit in held if not _still_absent(session, tenant_id, source_id, commit.seq)]
+    if mended:
+        changelog.set_hold(session, tenant_id, source_id, mended, "restored", "the source", now)
+    return mended
+
+
+def _still_absent(session: Session, tenant_id: str, source_id: int, seq: int) -> bool:
+    present = select(Head.key).where(Head.source_id == source_id, Head.scope == tenant_id)
+    query = _deletions(tenant_id, source_id, seq).where(Change.key.not_in(present)).limit(1)
+    return session.execute(query).first() is not None
+
+
+def _deletions(tenant_id: str, source_id: int, seq: int) -> Select[tuple[str]]:
+    return select(Change.key).where(
+        Change.scope == tenant_id,
+        Change.source_id == source_id,
+        Change.seq == seq,
+        Change.op == "delete",
+        Change.moved.is_(False),
+    )
+
+
+def _effects(
+    session: Session, tenant_id: str, source_id: int, live: int, commits: Sequence[TenantCommit]
+) -> list[CommitEffect]:
+    in_live = select(GenerationDocument.key).where(
+        GenerationDocument.tenant_id == tenant_id,
+        GenerationDocument.generation == live,
+        GenerationDocument.source_id == source_id,
+    )
+    query = select(Change.seq, Change.op, Change.key).where(
+        Change.scope == tenant_id,
+        Change.source_id == source_id,
+        Change.seq >= commits[0].seq,
+        Change.moved.is_(False),
+        Change.key.in_(in_live),
+    )
+    deleted: dict[int, set[str]] = {}
+    restored: dict[int, set[str]] = {}
+    for seq, op, key in session.execute(query):
+        (deleted if op == "delete" else restored).setdefault(seq, set()).add(key)
+    return [
+        CommitEffect(c.seq, c.hold, _frozen(deleted.get(c.seq)), _frozen(restored.get(c.seq)))
+        for c in commits
+    ]
+
+
+def _frozen(keys: Set[str] | None) -> frozenset[str]:
+    return frozenset(keys or ())
+
+
+def _alert(
+    session: Session,
+    tenant_id: str,
+    source: Source,
+    commits: Sequence[TenantCommit],
+    documents: int,
+    now: datetime,
+) -> None:
+    alerts.raise_alert(
+        session,
+        tenant_id,
+        "mass_deletion_held",
+        f"{sum(c.deletes for c in commits)} deletions of {documents} documents in source {source.name} wait for a person: "
+        "`holdfast deletion list`, then confirm or reject",
+        {"source": source.name, "commits": [commit.position for commit in commits]},
+        now,
+    )

@@ -1,0 +1,186 @@
+"""One tenant's ingestion, step by step, for whoever drives it: the Dagster job or a test.
+
+The steps share nothing in memory: each finds in the registry what the one before left there, so that a
+step repeated, skipped or run out of order cannot do more than the registry allows.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from canaries import gate
+from pipelines.build.configuration import BuildConfiguration
+from pipelines.build.document_preparer import DocumentPreparer
+from pipelines.build.progress import Progress, Silent
+from pipelines.capture.capturer import Captured, Capturer
+from pipelines.errors import IngestBusy, IngestRefused
+from pipelines.ingestion.build import Builder, build_candidate
+from pipelines.ingestion.outcome import Outcome
+from pipelines.ingestion.retention import remove_unserved
+from registry import generations, leases, publication, tenants
+from registry.clock import Clock, utc_now
+from registry.database import Registry
+from registry.errors import LeaseHeld, LeaseLost, PublicationRefused
+from registry.publication import Published
+from registry.schema import Generation
+from registry.settings import Settings
+from registry.verdicts import Verdict
+from retrieval.encoder.identity import ModelIdentity, identify
+from retrieval.index.store import GenerationStore
+from retrieval.opening import open_retrieval
+from retrieval.search.encoders import Encoders
+from retrieval.search.searcher import Searcher
+
+log = logging.getLogger("holdfast.ingest")
+CAPTURE_PATIENCE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ingestion:
+    """The parts of ingestion, opened once per process."""
+
+    settings: Settings
+    registry: Registry
+    store: GenerationStore
+    searcher: Searcher
+    encoders: Encoders
+    model: ModelIdentity
+    preparer: DocumentPreparer
+    capturer: Capturer
+    clock: Clock
+
+    def capture(self, tenant_id: str) -> list[Captured]:
+        """Catch up with every source that may hold something for a tenant."""
+        return self.capturer.catch_up_all(tenant_id, CAPTURE_PATIENCE)
+
+    def build(self, tenant_id: str, run: str, progress: Progress | None = None) -> Outcome:
+        """Build a candidate under the tenant's lease; see `build_candidate` for the outcome's status.
+
+        Raises IngestBusy where another run ingests this tenant, IngestRefused where this one was fenced off.
+        """
+        with self._leased(tenant_id, run) as token:
+            self.store.discard_stages(tenant_id)
+            remove_unserved(self.registry, self.store, tenant_id, self.clock)
+            builder = Builder(
+                self.registry,
+                self.store,
+                self.configuration,
+                self.model,
+                self.preparer.prepare,
+                lambda: self.encoders.of(self.model.id),
+                self.settings.embedding_batch,
+                self.clock,
+            )
+            return build_candidate(builder, tenant_id, run, token, progress or Silent())
+
+    @property
+    def configuration(self) -> BuildConfiguration:
+        """What a generation built now is built with."""
+        return self.preparer.configuration(self.model.id)
+
+    def candidate(self, tenant_id: str, run: str = "") -> Generation | None:
+        """The newest candidate of a tenant (of one run, where `run` is given)."""
+        with self.registry.read() as session:
+            found = generations.of_tenant(session, tenant_id, ["candidate"])
+        return next((g for g in found if g.digest and (not run or g.run == run)), None)
+
+    def judge(self, tenant_id: str, number: int) -> list[Verdict]:
+        """Run the gate on a candidate. Raises IngestRefused where there is no such candidate any more."""
+        under_test = gate.put_under_test(
+            self.registry, self.store, self.searcher, self.encoders, self.model, tenant_id, number
+        )
+        if under_test.candidate.status != "candidate":
+            raise IngestRefused(
+                f"generation {number} of tenant {tenant_id} is {under_test.candidate.status}: nothing to judge"
+            )
+        with self._kept(tenant_id, under_test.candidate.fencing_token):
+            return gate.judge(under_test, self.clock)
+
+    def publish(self, tenant_id: str, number: int) -> Published:
+        """Make a candidate live if the registry allows it, then remove what is no longer retained.
+
+        Raises PublicationRefused.
+        """
+        try:
+            with self.registry.write() as session:
+                published = publication.publish(session, tenant_id, number, self.clock())
+        except PublicationRefused as error:
+            log.warning("%s", error)
+            raise
+        remove_unserved(self.registry, self.store, tenant_id, self.clock)
+        return published
+
+    def release(self, tenant_id: str, run: str) -> None:
+        """Give the tenant's lease back at the end of a run; one that was taken over is left alone."""
+        with self.registry.write() as session:
+            leases.release_holder(session, leases.ingest_lease(tenant_id), leases.Holder.current(run))
+
+    @contextmanager
+    def _leased(self, tenant_id: str, run: str) -> Iterator[int]:
+        name = leases.ingest_lease(tenant_id)
+        holder = leases.Holder.current(run)
+        with self.registry.read() as session:
+            tenant = tenants.find_active(session, tenant_id)
+        try:
+            with self.registry.write() as session:
+                token = leases.acquire(session, name, holder, self.settings.lease_seconds, self.clock())
+        except LeaseHeld as error:
+            raise IngestBusy(f"another ingest of tenant {tenant.name} is running: {error}") from error
+        with self._kept(tenant_id, token):
+            yield token
+
+    @contextmanager
+    def _kept(self, tenant_id: str, token: int) -> Iterator[None]:
+        """Renew the lease in the background; what was lost meanwhile shows when it is to be published."""
+        name, done = leases.ingest_lease(tenant_id), threading.Event()
+
+        def renew() -> None:
+            while not done.wait(self.settings.lease_seconds / 3):
+                try:
+                    with self.registry.write() as session:
+                        leases.renew(session, name, token, self.settings.lease_seconds, self.clock())
+                except LeaseLost as error:
+                    log.warning("%s", error)
+                    return
+
+        thread = threading.Thread(target=renew, name=f"lease-{tenant_id}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+
+def open_ingestion(settings: Settings, clock: Clock = utc_now) -> Ingestion:
+    """Open everything that ingestion needs. Models load only when something has to be embedded or asked."""
+    retrieval = open_retrieval(settings, clock)
+    retrieval.registry.ensure_current()
+    return Ingestion(
+        settings,
+        retrieval.registry,
+        retrieval.store,
+        retrieval.searcher,
+        retrieval.encoders,
+        identify(settings.embedding_model),
+        DocumentPreparer.of(settings),
+        open_capturer(settings, retrieval.registry, clock),
+        clock,
+    )
+
+
+def open_capturer(settings: Settings, registry: Registry, clock: Clock = utc_now) -> Capturer:
+    """A capturer over these settings. Needs neither model nor index."""
+    cache: Path = settings.state / "mirrors"
+    return Capturer(registry, cache, settings.lease_seconds, clock)
+
+
+def with_checks(outcome: Outcome, found: list[Verdict]) -> Outcome:
+    """The outcome after the gate."""
+    held_back = any(verdict.holds_back for verdict in found)
+    return replace(outcome, checks=found, status="rejected" if held_back else outcome.status)

@@ -1,0 +1,96 @@
+"""`documents`, `chunks`, `embeddings`, `candidate_index`: one build, shown as its four products."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from pipelines.ingestion.outcome import Outcome
+from pipelines.orchestration.capture_asset import GROUP, OWNERS, captured_changes
+from pipelines.orchestration.log_progress import LoggedProgress
+from pipelines.orchestration.partitions import tenant_partitions
+from pipelines.orchestration.progress import shown
+from pipelines.orchestration.resources import IngestionResource
+from registry import runs
+
+
+def _spec(name: str, description: str, deps: list[Any], kinds: set[str]) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        name,
+        deps=deps,
+        description=description,
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds=kinds,
+        skippable=True,
+        partitions_def=tenant_partitions,
+    )
+
+
+@dg.multi_asset(
+    specs=[
+        _spec("documents", "The tenant's documents at the pins.", [captured_changes], {"python"}),
+        _spec("chunks", "Their chunks; only changed documents are parsed.", ["documents"], {"python"}),
+        _spec("embeddings", "A vector per chunk text; only new texts are embedded.", ["chunks"], {"python"}),
+        _spec("candidate_index", "The index built beside the live one.", ["embeddings"], {"python", "qdrant"}),
+    ],
+    partitions_def=tenant_partitions,
+    can_subset=False,
+)
+def build(
+    context: dg.AssetExecutionContext, ingestion: IngestionResource
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Build a candidate. Where there is nothing to build, every product is skipped and so is what follows."""
+    parts, tenant_id, run = ingestion.get(), context.partition_key, context.run_id
+    started = time.perf_counter()
+    outcome = parts.build(tenant_id, run, shown(LoggedProgress(context.log.info)))
+    outcome.seconds = time.perf_counter() - started
+    with parts.registry.write() as session:
+        runs.record_outcome(session, run, tenant_id, outcome.as_json(), parts.clock())
+    if outcome.status != "published":
+        parts.release(tenant_id, run)
+        _explain(context, outcome)
+        return
+    for name, metadata in _metadata(outcome).items():
+        yield dg.MaterializeResult(asset_key=name, metadata={**metadata, "seconds": outcome.seconds})
+
+
+def _explain(context: dg.AssetExecutionContext, outcome: Outcome) -> None:
+    text = f"tenant {outcome.tenant}: {outcome.status}" + (f" ({outcome.reason})" if outcome.reason else "")
+    if outcome.status == "rejected":
+        raise dg.Failure(text, metadata={"generation": outcome.generation or 0}, allow_retries=False)
+    context.log.info(text)
+
+
+def _metadata(outcome: Outcome) -> dict[str, dict[str, Any]]:
+    documents, chunks, work = outcome.documents, outcome.chunks, outcome.work
+    return {
+        "documents": {
+            "documents": documents.live,
+            "added": documents.added,
+            "changed": documents.changed,
+            "deleted": documents.deleted,
+            "quarantined": documents.quarantined,
+            "stale": documents.stale,
+            "quiescent": int(outcome.quiescent),
+            **{f"failures/{source}": count for source, count in work.failures.items()},
+            **{f"position/{source}": position for source, position in outcome.sources.items()},
+        },
+        "chunks": {
+            "chunks": chunks.live,
+            "added": chunks.added,
+            "removed": chunks.removed,
+            "unchanged": chunks.unchanged,
+            "documents_parsed": work.parsed,
+            "documents_remembered": work.remembered,
+        },
+        "embeddings": {"embedded": outcome.embedded, "cache_hits": work.cache_hits},
+        "candidate_index": {
+            "generation": outcome.generation or 0,
+            "chunks": chunks.live,
+            "points_written": work.written,
+        },
+    }

@@ -1,0 +1,39 @@
+"""`canary_results`: the day's canaries, asked of the live generation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from canaries.asset_checks import daily_metadata, live_recall_result
+from canaries.daily import ask_today
+from pipelines.orchestration.capture_asset import OWNERS
+from pipelines.orchestration.partitions import tenant_partitions
+from pipelines.orchestration.resources import IngestionResource
+
+
+@dg.asset(
+    partitions_def=tenant_partitions,
+    deps=["published_index"],
+    group_name="canaries",
+    owners=OWNERS,
+    kinds={"python"},
+    description="The day's canaries of a tenant: what they found, and how that compares with the gate.",
+    check_specs=[
+        dg.AssetCheckSpec(
+            "live_canary_recall",
+            asset="canary_results",
+            blocking=True,
+            partitions_def=tenant_partitions,
+            description="Recall and MRR keep the contract, and no answer was lost without a deletion.",
+        )
+    ],
+)
+def canary_results(
+    context: dg.AssetExecutionContext, ingestion: IngestionResource
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Ask. A crash fails the step and is no result: the check is then not failed but not evaluated."""
+    parts = ingestion.get()
+    result = ask_today(parts.registry, parts.searcher, context.partition_key, parts.clock)
+    yield dg.MaterializeResult(metadata=daily_metadata(result), check_results=[live_recall_result(result)])

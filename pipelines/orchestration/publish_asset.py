@@ -1,0 +1,73 @@
+"""`published_index`: the registry decides; this only asks it."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from pipelines.freshness import freshness
+from pipelines.orchestration.capture_asset import GROUP, OWNERS
+from pipelines.orchestration.partitions import tenant_partitions
+from pipelines.orchestration.resources import IngestionResource
+from registry import alerts, generations
+from registry.errors import PublicationRefused
+
+
+@dg.asset(
+    deps=["candidate_index"],
+    partitions_def=tenant_partitions,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"qdrant"},
+    description="The generation that searches of this tenant read.",
+)
+def published_index(
+    context: dg.AssetExecutionContext, ingestion: IngestionResource
+) -> dg.MaterializeResult[None]:
+    """Publish the tenant's newest candidate if the registry allows it."""
+    parts, tenant_id = ingestion.get(), context.partition_key
+    try:
+        candidate = parts.candidate(tenant_id)
+        if candidate is None:
+            raise dg.Failure(
+                f"tenant {tenant_id} has no candidate to publish: materialise from captured_changes on",
+                allow_retries=False,
+            )
+        try:
+            published = parts.publish(tenant_id, candidate.number)
+        except PublicationRefused as error:
+            raise dg.Failure(str(error), metadata={"reason": error.reason}, allow_retries=False) from error
+    finally:
+        parts.release(tenant_id, context.run_id)
+    with parts.registry.read() as session:
+        live = generations.get(session, tenant_id, published.generation)
+    return dg.MaterializeResult(
+        metadata={
+            "generation": published.generation,
+            "replaced": published.replaced or 0,
+            "retired": len(published.retired),
+            "documents": live.documents,
+            "quarantined": live.quarantined,
+            "chunks": live.chunks,
+        }
+    )
+
+
+@dg.asset_check(
+    asset=published_index,
+    partitions_def=tenant_partitions,
+    description="The oldest unpublished commit is younger than the contract allows, whatever the reason.",
+)
+def fresh(context: dg.AssetCheckExecutionContext, ingestion: IngestionResource) -> dg.AssetCheckResult:
+    """Red when something captured has waited too long to be published."""
+    parts, tenant_id = ingestion.get(), context.partition_key
+    with parts.registry.write() as session:
+        found = freshness(session, tenant_id, parts.clock())
+        if not found.fresh:
+            details = {"position": found.position}
+            alerts.raise_alert(session, tenant_id, "not_fresh", found.summary, details, parts.clock())
+    return dg.AssetCheckResult(
+        passed=found.fresh,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=found.summary,
+        metadata={"oldest_unpublished_seconds": found.age_seconds, "allowed_seconds": found.allowed_seconds},
+    )

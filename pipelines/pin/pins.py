@@ -1,0 +1,104 @@
+"""The pins of a run: for each source of a tenant, the position that the next generation equals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pipelines.pin.quiet_point import Choice, CommitTime, choose
+from pipelines.sources.options import parse_options
+from registry import changelog, generations, sources
+from registry.changelog import PinnedAt
+from registry.schema import GenerationPin, Source, TenantCommit
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """The chosen pins, and the held commits that some of them stopped before."""
+
+    pins: tuple[PinnedAt, ...]
+    stopped_before: dict[str, list[str]]
+    waiting: tuple[str, ...]
+
+    @property
+    def quiescent(self) -> bool:
+        """Whether every source was quiet at its pin."""
+        return all(pin.quiescent for pin in self.pins)
+
+
+def choose_pins(session: Session, tenant_id: str, now: datetime) -> Pins:
+    """Pin every source of a tenant. One that is down, or has nothing new, keeps the live generation's pin."""
+    live = generations.live(session, tenant_id)
+    pinned = generations.pins(session, tenant_id, live.number) if live else {}
+    pins: list[PinnedAt] = []
+    stopped: dict[str, list[str]] = {}
+    waiting: list[str] = []
+    for source in sources.of_tenant(session, tenant_id):
+        previous = pinned.get(source.id)
+        commits = changelog.tenant_commits(session, tenant_id, source.id, previous.seq if previous else 0)
+        held = [commit for commit in commits if commit.hold == "held"]
+        if held:
+            stopped[source.name] = [commit.position for commit in held]
+        choice = _choose(source, commits, held, now)
+        if choice is not None:
+            pins.append(_pinned_at(source, commits, choice))
+        elif previous is not None:
+            pins.append(_kept(previous))
+        if choice is None and commits and not held:
+            waiting.append(source.name)
+    return Pins(tuple(pins), stopped, tuple(waiting))
+
+
+def _choose(
+    source: Source, commits: list[TenantCommit], held: list[TenantCommit], now: datetime
+) -> Choice | None:
+    timing = parse_options(source.kind, source.options)
+    return choose(
+        [CommitTime(commit.seq, commit.committed_at) for commit in commits],
+        source_now(source, now),
+        timing.quiescence,
+        timing.max_staleness,
+        held[0].seq if held else None,
+    )
+
+
+def source_now(source: Source, now: datetime) -> datetime:
+    """The time on the source's clock: what it said at the last good look, plus what has passed since."""
+    if source.source_time is None or source.checked_at is None:
+        return now
+    return source.source_time + (now - source.checked_at)
+
+
+def _pinned_at(source: Source, commits: list[TenantCommit], choice: Choice) -> PinnedAt:
+    commit = next(commit for commit in commits if commit.seq == choice.seq)
+    return PinnedAt(
+        source.id, commit.seq, commit.epoch, commit.position, commit.committed_at, choice.quiescent
+    )
+
+
+def _kept(pin: GenerationPin) -> PinnedAt:
+    return PinnedAt(pin.source_id, pin.seq, pin.epoch, pin.position, pin.committed_at, pin.quiescent)
+
+
+def oldest_unpublished(session: Session, tenant_id: str) -> TenantCommit | None:
+    """The oldest captured commit that the live generation does not hold."""
+    live = generations.live(session, tenant_id)
+    pinned = generations.pins(session, tenant_id, live.number) if live else {}
+    found = []
+    for source in sources.of_tenant(session, tenant_id):
+        previous = pinned.get(source.id)
+        query = (
+            select(TenantCommit)
+            .where(
+                TenantCommit.scope == tenant_id,
+                TenantCommit.source_id == source.id,
+                TenantCommit.seq > (previous.seq if previous else 0),
+            )
+            .order_by(TenantCommit.seq)
+            .limit(1)
+        )
+        found += session.scalars(query).all()
+    return min(found, key=lambda commit: commit.committed_at, default=None)

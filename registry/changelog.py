@@ -1,0 +1,193 @@
+"""The change log: captured commits, each appended in one transaction with its source's new position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Row, and_, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from registry.schema import Change, Head, Source, SourceCommit, TenantCommit
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedAt:
+    """A source's place in a generation: everything up to `seq` is in, nothing after it."""
+
+    source_id: int
+    seq: int
+    epoch: int
+    position: str
+    committed_at: datetime
+    quiescent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentKey:
+    """A document within a tenant."""
+
+    source_id: int
+    key: str
+
+
+def is_captured(session: Session, source_id: int, epoch: int, position: str) -> bool:
+    """Whether this commit is in the log already."""
+    query = select(SourceCommit.seq).where(
+        SourceCommit.source_id == source_id, SourceCommit.epoch == epoch, SourceCommit.position == position
+    )
+    return session.scalar(query) is not None
+
+
+def tenant_commits(session: Session, tenant_id: str, source_id: int, after_seq: int) -> list[TenantCommit]:
+    """A tenant's commits of one source after `after_seq`, in order."""
+    query = (
+        select(TenantCommit)
+        .where(
+            TenantCommit.scope == tenant_id,
+            TenantCommit.source_id == source_id,
+            TenantCommit.seq > after_seq,
+        )
+        .order_by(TenantCommit.seq)
+    )
+    return list(session.scalars(query))
+
+
+def held_commits(session: Session, tenant_id: str) -> list[Row[tuple[TenantCommit, Source]]]:
+    """Commits whose deletions wait for a person, with their sources."""
+    query = (
+        select(TenantCommit, Source)
+        .join(Source, Source.id == TenantCommit.source_id)
+        .where(TenantCommit.scope == tenant_id, TenantCommit.hold == "held")
+        .order_by(TenantCommit.source_id, TenantCommit.seq)
+    )
+    return list(session.execute(query))
+
+
+def set_hold(
+    session: Session, tenant_id: str, source_id: int, seqs: list[int], hold: str, by: str, now: datetime
+) -> None:
+    """Hold, confirm or reject the deletions of these commits."""
+    session.execute(
+        update(TenantCommit)
+        .where(
+            TenantCommit.scope == tenant_id,
+            TenantCommit.source_id == source_id,
+            TenantCommit.seq.in_(seqs),
+        )
+        .values(hold=hold, decided_by=by, decided_at=now)
+    )
+
+
+def net_changes(
+    session: Session, tenant_id: str, source_id: int, after_seq: int, up_to_seq: int
+) -> list[Change]:
+    """The newest change of each key in (after_seq, up_to_seq]; deletions that a person rejected do not count."""
+    rejected = (
+        select(TenantCommit.seq)
+        .where(
+            TenantCommit.scope == tenant_id,
+            TenantCommit.source_id == source_id,
+            TenantCommit.hold == "rejected",
+        )
+        .scalar_subquery()
+    )
+    newest = (
+        select(func.max(Change.id))
+        .where(
+            Change.scope == tenant_id,
+            Change.source_id == source_id,
+            Change.seq > after_seq,
+            Change.seq <= up_to_seq,
+            or_(Change.op != "delete", Change.seq.not_in(rejected)),
+        )
+        .group_by(Change.key)
+    )
+    return list(session.scalars(select(Change).where(Change.id.in_(newest)).order_by(Change.key)))
+
+
+def hidden_documents(session: Session, tenant_id: str, pins: Mapping[int, int]) -> set[DocumentKey]:
+    """Documents absent at any captured commit after the pins (`{source: seq}`), thus hidden in that generation.
+
+    A document whose content moved to another key stays visible until publication; deletions that are held
+    or were rejected hide nothing.
+    """
+    if not pins:
+        return set()
+    after = or_(*(and_(Change.source_id == s, Change.seq > seq) for s, seq in pins.items()))
+    query = (
+        select(Change.source_id, Change.key)
+        .distinct()
+        .join(
+            TenantCommit,
+            and_(
+                TenantCommit.scope == Change.scope,
+                TenantCommit.source_id == Change.source_id,
+                TenantCommit.seq == Change.seq,
+            ),
+        )
+        .where(
+            Change.scope == tenant_id,
+            Change.op == "delete",
+            Change.moved.is_(False),
+            TenantCommit.hold.in_(("", "confirmed")),
+            after,
+        )
+    )
+    return {DocumentKey(source_id, key) for source_id, key in session.execute(query)}
+
+
+def history(session: Session, tenant_id: str, source_id: int, key: str) -> list[tuple[Change, SourceCommit]]:
+    """Every captured version of a document, oldest first."""
+    query = (
+        select(Change, SourceCommit)
+        .join(
+            SourceCommit,
+            and_(SourceCommit.source_id == Change.source_id, SourceCommit.seq == Change.seq),
+        )
+        .where(Change.scope == tenant_id, Change.source_id == source_id, Change.key == key)
+        .order_by(Change.seq)
+    )
+    return [(change, commit) for change, commit in session.execute(query)]
+
+
+def changes_by_id(session: Session, ids: list[int]) -> dict[int, Change]:
+    """Changes by id, in batches that every database takes."""
+    found: dict[int, Change] = {}
+    for start in range(0, len(ids), 500):
+        query = select(Change).where(Change.id.in_(ids[start : start + 500]))
+        found.update((change.id, change) for change in session.scalars(query))
+    return found
+
+
+def waiting(session: Session) -> dict[str, int]:
+    """Documents of tenants that do not exist (yet), by the label in the tenant column."""
+    query = select(Head.scope, func.count()).where(Head.scope.startswith("?")).group_by(Head.scope)
+    return {scope[1:]: count for scope, count in session.execute(query)}
+
+
+class RegisteredHeads:
+    """The newest captured state of a source, read from the registry on demand."""
+
+    def __init__(self, session: Session, source_id: int) -> None:
+        self._session = session
+        self._source_id = source_id
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Keys that exist now, in order."""
+        query = select(Head.key).where(Head.source_id == self._source_id).order_by(Head.key)
+        if prefix:
+            query = query.where(Head.key.startswith(prefix, autoescape=True))
+        return iter(list(self._session.scalars(query)))
+
+    def fingerprint(self, key: str) -> str | None:
+        """The fingerprint of the newest captured version."""
+        return self._session.scalar(
+            select(Head.fingerprint).where(Head.source_id == self._source_id, Head.key == key)
+        )
+
+    def get(self, key: str) -> Head | None:
+        """The whole head of a key."""
+        return self._session.get(Head, (self._source_id, key))
+

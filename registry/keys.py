@@ -1,0 +1,89 @@
+"""Keys of the retrieval API: shown once, stored hashed, with a role and an expiry.
+
+A key is `hf_<id>_<secret>`; the secret has 256 random bits, so a plain SHA-256 is enough to store it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, get_args
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from registry.errors import KeyRejected, NotFound, RegistryError
+from registry.schema import ApiKey, Tenant
+
+Role = Literal["reader", "search"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key just made: the only time that the whole of it is known."""
+
+    id: str
+    key: str
+    role: str
+    expires_at: datetime | None
+
+
+def create(
+    session: Session, tenant_id: str, now: datetime, role: str = "reader", expires_at: datetime | None = None
+) -> NewKey:
+    """Make a key. `reader` may read everything of its tenant, `search` may only search."""
+    if role not in ROLES:
+        raise RegistryError(f"{role!r} is no role of a key: one of {', '.join(ROLES)}")
+    identifier, secret = secrets.token_hex(6), secrets.token_hex(32)
+    session.add(
+        ApiKey(
+            id=identifier,
+            tenant_id=tenant_id,
+            secret_sha256=_digest(secret),
+            role=role,
+            created_at=now,
+            expires_at=expires_at,
+        )
+    )
+    return NewKey(identifier, f"hf_{identifier}_{secret}", role, expires_at)
+
+
+def revoke(session: Session, tenant_id: str, identifier: str, now: datetime) -> ApiKey:
+    """Revoke a key, at once and for good. Raises NotFound."""
+    found = session.get(ApiKey, identifier)
+    if found is None or found.tenant_id != tenant_id:
+        raise NotFound(f"tenant {tenant_id} has no key {identifier!r}: see `holdfast key list`")
+    found.revoked_at = found.revoked_at or now
+    return found
+
+
+def of_tenant(session: Session, tenant_id: str) -> list[ApiKey]:
+    """A tenant's keys, oldest first."""
+    query = select(ApiKey).where(ApiKey.tenant_id == tenant_id).order_by(ApiKey.created_at, ApiKey.id)
+    return list(session.scalars(query))
+
+
+def authenticate(session: Session, key: str, now: datetime, role: Role = "search") -> Tenant:
+    """The tenant that a key speaks for. Raises KeyRejected(unknown | revoked | expired | forbidden)."""
+    parts = key.split("_")
+    found = session.get(ApiKey, parts[1]) if len(parts) == 3 and parts[0] == "hf" else None
+    if found is None or not hmac.compare_digest(found.secret_sha256, _digest(parts[2])):
+        raise KeyRejected("unknown", "this key is not known")
+    if found.revoked_at is not None:
+        raise KeyRejected("revoked", f"key {found.id} was revoked on {found.revoked_at:%Y-%m-%d %H:%M} UTC")
+    if found.expires_at is not None and found.expires_at <= now:
+        raise KeyRejected("expired", f"key {found.id} expired on {found.expires_at:%Y-%m-%d %H:%M} UTC")
+    if role == "reader" and found.role != "reader":
+        raise KeyRejected("forbidden", f"key {found.id} has the role {found.role!r}: this needs 'reader'")
+    tenant = session.get(Tenant, found.tenant_id)
+    if tenant is None or tenant.status != "active":
+        raise KeyRejected("suspended", f"the tenant of key {found.id} is suspended")
+    return tenant
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,41 @@
+"""Runs of the ingest job: how often an identity was asked for, and what each run came to."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from registry.schema import RunAttempt, RunOutcome
+
+FIRST_PAUSE = timedelta(seconds=30)
+LONGEST_PAUSE = timedelta(hours=1)
+
+
+def next_run_key(session: Session, tenant_id: str, identity: str, now: datetime) -> str | None:
+    """A key for a run that builds this identity; None while an earlier attempt may still be at it.
+
+    Keys are (identity, attempt): a failed run must not wedge its tenant, and a repeated tick must not
+    start the same attempt twice. Pauses between attempts double up to an hour.
+    """
+    attempt = session.get(RunAttempt, (tenant_id, identity))
+    if attempt is None:
+        session.add(RunAttempt(tenant_id=tenant_id, identity=identity, attempts=1, requested_at=now))
+        return f"{identity}:1"
+    pause: timedelta = min(FIRST_PAUSE * 2 ** min(attempt.attempts - 1, 12), LONGEST_PAUSE)
+    if now - attempt.requested_at < pause:
+        return None
+    attempt.attempts, attempt.requested_at = attempt.attempts + 1, now
+    return f"{identity}:{attempt.attempts}"
+
+
+def record_outcome(session: Session, run: str, tenant_id: str, outcome: dict[str, Any], now: datetime) -> None:
+    """Store (or store again) what a run came to so far."""
+    session.merge(RunOutcome(run=run, tenant_id=tenant_id, outcome=outcome, at=now))
+
+
+def outcome(session: Session, run: str) -> dict[str, Any] | None:
+    """What a run came to; None where it never got that far."""
+    found = session.get(RunOutcome, run)
+    return None if found is None else dict(found.outcome)

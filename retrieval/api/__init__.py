@@ -1,0 +1,1 @@
+"""The HTTP API: one tenant's answers, by the key that asks."""

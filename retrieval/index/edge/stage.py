@@ -1,0 +1,152 @@
+"""A generation of the embedded index while it is built, and the steps that seal it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+import qdrant_edge as edge
+
+from registry.crash_points import crash_point
+from retrieval.errors import DimensionMismatch, GenerationExists
+from retrieval.index.edge import shard as engine
+from retrieval.index.edge.files import digest_tree, sync, sync_tree
+from retrieval.index.edge.layout import SHARD, STATISTICS, UNDIGESTED
+from retrieval.index.edge.lock import GenerationLock
+from retrieval.index.edge.search import OpenShard
+from retrieval.index.manifest import Manifest
+from retrieval.index.point import IndexPoint
+from retrieval.index.statistics import LexicalStatistics
+from retrieval.index.store import GenerationRef, IndexSpec, SealedGeneration
+
+_BATCH = 500
+
+
+class EdgeStage:
+    """Owns `directory` and its lock until it is sealed or left."""
+
+    def __init__(
+        self,
+        ref: GenerationRef,
+        spec: IndexSpec,
+        directory: Path,
+        lock: GenerationLock,
+        shard: edge.EdgeShard,
+        target: Path,
+        token: str,
+    ) -> None:
+        self.ref = ref
+        self.spec = spec
+        self.token = token
+        self._directory = directory
+        self._lock = lock
+        self._open: edge.EdgeShard | None = shard
+        self._target = target
+
+    def digests(self) -> dict[str, str]:
+        return {point.chunk_id: point.digest() for point in engine.stored_points(self._shard)}
+
+    def upsert(self, points: Iterable[IndexPoint]) -> int:
+        total = 0
+        remaining = iter(points)
+        while batch := list(islice(remaining, _BATCH)):
+            for point in batch:
+                if len(point.vector) != self.spec.dimension:
+                    subject = f"chunk {point.chunk_id} of {self.ref}"
+                    raise DimensionMismatch(subject, self.spec.dimension, len(point.vector))
+            engine.upsert(self._shard, batch)
+            crash_point("stage:upserted")
+            total += len(batch)
+        return total
+
+    def delete(self, chunk_ids: Iterable[str]) -> int:
+        given = list(chunk_ids)
+        if given:
+            engine.delete(self._shard, given)
+            crash_point("stage:deleted")
+        return len(given)
+
+    def seal(self) -> SealedGeneration:
+        engine.vacuum(self._shard)
+        crash_point("seal:vacuumed")
+        self._shard.flush()
+        self._close_shard()
+        crash_point("seal:flushed")
+        sealed = self._read_back()
+        self._write_manifest(sealed)
+        crash_point("seal:manifest-written")
+        sync_tree(self._directory)
+        crash_point("seal:synced")
+        self._move_into_place()
+        self._lock.release()
+        return sealed
+
+    def __enter__(self) -> EdgeStage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close_shard()
+        if self._directory.exists():  # sealing renames it
+            shutil.rmtree(self._directory)
+        self._lock.release()
+
+    @property
+    def _shard(self) -> edge.EdgeShard:
+        if self._open is None:
+            raise ValueError(f"{self.ref} is sealed or abandoned: nothing more can be staged")
+        return self._open
+
+    def _close_shard(self) -> None:
+        shard, self._open = self._open, None
+        if shard is not None:
+            shard.close()
+
+    def _read_back(self) -> SealedGeneration:
+        """Open what lies on disk as a reader would, digest every point and write the statistics."""
+        shard = engine.load(self._directory / SHARD, self.spec.dimension, self.ref)
+        try:
+            digest = hashlib.sha256()
+            points = 0
+
+            def terms() -> Iterator[npt.NDArray[np.uint32]]:
+                nonlocal points
+                for point in engine.stored_points(shard):
+                    digest.update(f"{point.chunk_id} {point.digest()}\n".encode())
+                    points += 1
+                    yield point.term_ids()
+
+            statistics = LexicalStatistics.of(terms())
+            OpenShard(shard, statistics).check_statistics(self.ref)
+            statistics.write(self._directory / STATISTICS)
+        finally:
+            shard.close()
+        return SealedGeneration(digest.hexdigest(), points)
+
+    def _write_manifest(self, sealed: SealedGeneration) -> None:
+        files = digest_tree(self._directory, UNDIGESTED)
+        Manifest(self.ref, self.spec, sealed.digest, sealed.points, files).write(self._directory)
+
+    def _move_into_place(self) -> None:
+        # A rename replaces an empty directory but no other, so that nothing sealed can be overwritten.
+        try:
+            os.rename(self._directory, self._target)
+        except OSError as error:
+            if self._target.exists():
+                raise GenerationExists(
+                    f"{self.ref} was sealed before: a number is never used again"
+                ) from error
+            raise
+        crash_point("seal:renamed")
+        sync(self._target.parent)
+        with suppress(FileNotFoundError):
+            sync(self._target.parent.parent)

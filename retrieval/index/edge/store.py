@@ -1,0 +1,166 @@
+"""The embedded index: generations as directories of Qdrant Edge shards below one root."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import threading
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import qdrant_edge as edge
+
+from registry.crash_points import crash_point
+from retrieval.errors import GenerationExists, IndexCorrupt, IndexUnavailable, ModelMismatch
+from retrieval.index.edge import shard as engine
+from retrieval.index.edge.files import allocated_bytes, copy_tree, digest_tree
+from retrieval.index.edge.layout import LOCK, SHARD, STATISTICS, UNDIGESTED, Layout
+from retrieval.index.edge.lock import GenerationLock
+from retrieval.index.edge.open_shards import OpenShards
+from retrieval.index.edge.reader import EdgeReader
+from retrieval.index.edge.search import OpenShard
+from retrieval.index.edge.stage import EdgeStage
+from retrieval.index.manifest import Manifest, read_manifest
+from retrieval.index.statistics import LexicalStatistics
+from retrieval.index.store import GenerationRef, IndexSpec
+
+
+class EdgeGenerationStore:
+    """A GenerationStore for one host. Processes may share a root; one at a time builds for a tenant."""
+
+    def __init__(self, root: Path, open_shards: int = 64) -> None:
+        self._layout = Layout(root)
+        self._shards: OpenShards[GenerationRef, OpenShard] = OpenShards(open_shards)
+        self._verified: dict[GenerationRef, Manifest] = {}
+        self._verifying = threading.Lock()
+
+    def stage(self, ref: GenerationRef, spec: IndexSpec, base: GenerationRef | None = None) -> EdgeStage:
+        target = self._layout.generation(ref)
+        if target.exists():
+            raise GenerationExists(f"{ref} was sealed before: a number is never used again")
+        token = secrets.token_hex(8)
+        directory = self._layout.stage(ref.tenant, token)
+        directory.mkdir(parents=True)
+        lock = GenerationLock.create(directory)
+        try:
+            shard = self._first_shard(directory / SHARD, ref, spec, base)
+        except BaseException:
+            shutil.rmtree(directory)
+            lock.release()
+            raise
+        crash_point("stage:begun")
+        return EdgeStage(ref, spec, directory, lock, shard, target, token)
+
+    def open(self, ref: GenerationRef, model: str | None = None) -> EdgeReader:
+        lock = GenerationLock.share(self._layout.generation(ref), ref)
+        try:
+            manifest = self._verified_manifest(ref)
+            _check_model(manifest, model)
+            with self._use(manifest):  # open it now: a shard that cannot open must fail here
+                return EdgeReader(manifest, lock, lambda: self._use(manifest))
+        except BaseException:
+            lock.release()
+            raise
+
+    def remove(self, ref: GenerationRef) -> bool:
+        directory = self._layout.generation(ref)
+        if not directory.exists():
+            return True
+        lock = GenerationLock.try_exclusive(directory)
+        if lock is None:
+            return not directory.exists()
+        try:
+            removed = self._layout.removed(ref.tenant)
+            directory.rename(removed)
+        finally:
+            lock.release()
+        crash_point("remove:renamed")
+        self._shards.discard(ref)
+        self._verified.pop(ref, None)
+        shutil.rmtree(removed)
+        return True
+
+    def generations(self, tenant: str) -> list[int]:
+        return self._layout.numbers(tenant)
+
+    def size_bytes(self, ref: GenerationRef) -> int:
+        directory = self._layout.generation(ref)
+        if not directory.exists():
+            raise IndexUnavailable(f"{ref} is not on disk: it was never sealed here, or it was removed")
+        return allocated_bytes(directory)
+
+    def discard_stages(self, tenant: str, except_token: str | None = None) -> int:
+        kept = None if except_token is None else self._layout.stage(tenant, except_token)
+        return sum(_discard(path) for path in self._layout.leftovers(tenant) if path != kept)
+
+    def close(self) -> None:
+        self._shards.close()
+
+    def _first_shard(
+        self, directory: Path, ref: GenerationRef, spec: IndexSpec, base: GenerationRef | None
+    ) -> edge.EdgeShard:
+        if base is None:
+            return engine.create(directory, spec.dimension)
+        with self.open(base) as reader:
+            if (reader.spec.model, reader.spec.dimension) != (spec.model, spec.dimension):
+                raise ModelMismatch(f"{base}, the base of {ref},", reader.spec.model, spec.model)
+            copy_tree(self._layout.generation(base) / SHARD, directory)
+        crash_point("stage:copied")
+        return engine.load(directory, spec.dimension, ref)
+
+    def _verified_manifest(self, ref: GenerationRef) -> Manifest:
+        """The manifest; the first time in this process, after every file was compared with it."""
+        known = self._verified.get(ref)
+        if known is not None:
+            return known
+        with self._verifying:
+            if ref not in self._verified:
+                directory = self._layout.generation(ref)
+                manifest = read_manifest(directory, ref)
+                _verify(directory, manifest)
+                self._verified[ref] = manifest
+            return self._verified[ref]
+
+    def _forget_removed(self) -> None:
+        """Close shards that another process removed, which hold their disk space until then."""
+        for ref in self._shards.open_keys():
+            if not self._layout.generation(ref).exists():
+                self._shards.discard(ref)
+                self._verified.pop(ref, None)
+
+    def _use(self, manifest: Manifest) -> AbstractContextManager[OpenShard]:
+        return self._shards.use(manifest.ref, lambda: self._open_shard(manifest))
+
+    def _open_shard(self, manifest: Manifest) -> OpenShard:
+        self._forget_removed()
+        directory = self._layout.generation(manifest.ref)
+        statistics = LexicalStatistics.read(directory / STATISTICS)
+        return OpenShard(engine.load(directory / SHARD, manifest.spec.dimension, manifest.ref), statistics)
+
+
+def _check_model(manifest: Manifest, model: str | None) -> None:
+    if model is not None and model != manifest.spec.model:
+        raise ModelMismatch(str(manifest.ref), built_with=manifest.spec.model, asked_for=model)
+
+
+def _verify(directory: Path, manifest: Manifest) -> None:
+    found = digest_tree(directory, UNDIGESTED)
+    wrong = sorted(name for name in {*found, *manifest.files} if found.get(name) != manifest.files.get(name))
+    if wrong:
+        raise IndexCorrupt(
+            f"{manifest.ref}: {len(wrong)} of its files do not match the manifest, first {wrong[0]}: "
+            "roll back to a retained generation or rebuild this one"
+        )
+
+
+def _discard(leftover: Path) -> bool:
+    """Remove a leftover unless a living process holds its lock."""
+    lock = GenerationLock.try_exclusive(leftover)
+    if lock is None and (leftover / LOCK).exists():
+        return False
+    try:
+        shutil.rmtree(leftover)
+    finally:
+        if lock is not None:
+            lock.release()
+    return True

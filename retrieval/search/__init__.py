@@ -1,0 +1,1 @@
+"""Searching one tenant's generation: the query, the snapshot it sees, the fusion, the floor, the answer."""
