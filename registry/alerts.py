@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from registry.locking import insert_if_absent
 from registry.schema import Alert
 
 
@@ -19,9 +20,9 @@ def raise_alert(
     """Record an alert. The same event (tenant, kind, subject, details) is recorded once: None then."""
     encoded = json.dumps([tenant_id, kind, subject, details], sort_keys=True, default=str)
     fingerprint = hashlib.sha256(encoded.encode()).hexdigest()
-    if session.scalar(select(Alert.id).where(Alert.fingerprint == fingerprint)):
-        return None
-    alert = Alert(
+    added = insert_if_absent(
+        session,
+        Alert,
         tenant_id=tenant_id,
         fingerprint=fingerprint,
         kind=kind,
@@ -29,9 +30,7 @@ def raise_alert(
         details=details,
         created_at=now,
     )
-    session.add(alert)
-    session.flush()
-    return alert
+    return session.scalar(select(Alert).where(Alert.fingerprint == fingerprint)) if added else None
 
 
 def undelivered(session: Session, limit: int = 100) -> list[Alert]:

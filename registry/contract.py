@@ -25,7 +25,8 @@ class LaneBudget(BaseModel):
 class Contract(BaseModel):
     """One version of a tenant's contract. Its hash goes into verdicts and traces."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Infinity is no JSON: PostgreSQL would refuse to store it.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     k: int = Field(10, ge=1, le=100, description="How deep recall@k and MRR look.")
     recall_floor: Share = Field(0.7, description="A candidate whose recall@k is below is not published.")
@@ -60,6 +61,9 @@ class Contract(BaseModel):
     dense_weight: float = Field(1.0, ge=0, description="Weight of the dense list in the fusion.")
     lexical_weight: float = Field(1.0, ge=0, description="Weight of the lexical list in the fusion.")
     candidates: int = Field(200, ge=10, le=2_000, description="Chunks that each side puts forward.")
+    canary_coverage: Share = Field(
+        0.9, description="Share of canaries whose documents must be in the index, deleted ones aside."
+    )
     canary_sample: int = Field(20, ge=1, le=1_000, description="Canaries asked a day.")
     roll_back_on_canary_failure: bool = Field(
         False, description="Step back one generation when a daily canary is red."

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from registry.contract import Contract
 from registry.errors import NotFound
+from registry.locking import lock_tenant
 from registry.schema import ContractVersion
 
 
@@ -33,6 +34,7 @@ def version(session: Session, tenant_id: str) -> int:
 
 def store(session: Session, tenant_id: str, contract: Contract, now: datetime) -> int:
     """Put a contract in force and give its version. One that changes nothing stores nothing."""
+    lock_tenant(session, tenant_id)
     newest = version(session, tenant_id)
     if newest and current(session, tenant_id).hash == contract.hash:
         return newest

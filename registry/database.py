@@ -38,10 +38,7 @@ class Registry:
         """A session on one consistent snapshot; nothing it does is kept."""
         with Session(self.engine, expire_on_commit=False, autoflush=False) as session:
             session.connection(execution_options=self._read_options())
-            try:
-                yield session
-            finally:
-                session.rollback()
+            yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:

@@ -33,7 +33,7 @@ class InvalidContract(RegistryError):
 
 
 class KeyRejected(RegistryError):
-    """A key is not good for this request. `reason` is one of unknown, revoked, expired, forbidden."""
+    """A key is not good for this request. `reason`: unknown, revoked, expired, forbidden, suspended."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

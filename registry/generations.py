@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from registry.changelog import PinnedAt
 from registry.errors import NotFound
+from registry.locking import lock_tenant
 from registry.schema import Generation, GenerationDocument, GenerationPin, Source, Tenant
 
 SERVABLE = ("live", "retained")
@@ -31,12 +32,12 @@ def begin(
     now: datetime,
 ) -> Generation:
     """A new candidate under a number of its own, with its pins. Older candidates are abandoned."""
+    tenant = lock_tenant(session, tenant_id)
     session.execute(
         update(Generation)
         .where(Generation.tenant_id == tenant_id, Generation.status == "candidate")
         .values(status="abandoned")
     )
-    tenant = session.get_one(Tenant, tenant_id, with_for_update=True)
     number = tenant.next_generation
     tenant.next_generation = number + 1
     generation = Generation(

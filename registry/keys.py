@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ from registry.schema import ApiKey, Tenant
 
 Role = Literal["reader", "search"]
 ROLES: tuple[Role, ...] = get_args(Role)
+KEY = re.compile(r"hf_([0-9a-f]{12})_([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,10 @@ def of_tenant(session: Session, tenant_id: str) -> list[ApiKey]:
 
 
 def authenticate(session: Session, key: str, now: datetime, role: Role = "search") -> Tenant:
-    """The tenant that a key speaks for. Raises KeyRejected(unknown | revoked | expired | forbidden)."""
-    parts = key.split("_")
-    found = session.get(ApiKey, parts[1]) if len(parts) == 3 and parts[0] == "hf" else None
-    if found is None or not hmac.compare_digest(found.secret_sha256, _digest(parts[2])):
+    """The tenant that a key speaks for. Raises KeyRejected, whose `reason` says why."""
+    parts = KEY.fullmatch(key)
+    found = session.get(ApiKey, parts[1]) if parts else None
+    if parts is None or found is None or not hmac.compare_digest(found.secret_sha256, _digest(parts[2])):
         raise KeyRejected("unknown", "this key is not known")
     if found.revoked_at is not None:
         raise KeyRejected("revoked", f"key {found.id} was revoked on {found.revoked_at:%Y-%m-%d %H:%M} UTC")

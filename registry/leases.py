@@ -16,6 +16,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from registry.errors import LeaseHeld, LeaseLost
+from registry.locking import insert_if_absent
 from registry.schema import Lease
 
 
@@ -57,16 +58,16 @@ def acquire(session: Session, name: str, holder: Holder, ttl: float, now: dateti
 
     The same name in the same process keeps its token; every other taker gets a greater one.
     """
-    lease = session.get(Lease, name, with_for_update=True)
     expires = now + timedelta(seconds=ttl)
-    if lease is None:
-        session.add(Lease(name=name, holder=holder.encode(), token=1, expires_at=expires))
+    if insert_if_absent(session, Lease, name=name, holder=holder.encode(), token=1, expires_at=expires):
         return 1
+    lease = session.get_one(Lease, name, with_for_update=True, populate_existing=True)
     if lease.expires_at is not None and lease.holder != holder.encode():
         other = Holder.decode(lease.holder)
         if lease.expires_at > now and not other.is_dead():
             raise LeaseHeld(
-                f"{name} is held by {other.name} (process {other.pid} on {other.host}) until {lease.expires_at:%H:%M:%S} UTC",
+                f"{name} is held by {other.name} (process {other.pid} on {other.host}) "
+                f"until {lease.expires_at:%H:%M:%S} UTC",
                 other.name,
             )
     if lease.holder != holder.encode() or lease.expires_at is None:

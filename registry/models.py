@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry.errors import NotFound
+from registry.locking import insert_if_absent
 from registry.schema import EmbeddingModel
 
 
@@ -45,14 +46,9 @@ FIELDS = (
 
 def register(session: Session, identity: Identity, now: datetime) -> EmbeddingModel:
     """The row of this model, made where it is new."""
-    found = session.get(EmbeddingModel, identity.id)
-    if found is None:
-        found = EmbeddingModel(
-            id=identity.id, created_at=now, **{name: getattr(identity, name) for name in FIELDS}
-        )
-        session.add(found)
-        session.flush()
-    return found
+    fields = {name: getattr(identity, name) for name in FIELDS}
+    insert_if_absent(session, EmbeddingModel, id=identity.id, created_at=now, **fields)
+    return session.get_one(EmbeddingModel, identity.id)
 
 
 def get(session: Session, model_id: str) -> EmbeddingModel:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from registry.locking import insert_if_absent
 from registry.schema import RunAttempt, RunOutcome
 
 FIRST_PAUSE = timedelta(seconds=30)
@@ -19,10 +20,11 @@ def next_run_key(session: Session, tenant_id: str, identity: str, now: datetime)
     Keys are (identity, attempt): a failed run must not wedge its tenant, and a repeated tick must not
     start the same attempt twice. Pauses between attempts double up to an hour.
     """
-    attempt = session.get(RunAttempt, (tenant_id, identity))
-    if attempt is None:
-        session.add(RunAttempt(tenant_id=tenant_id, identity=identity, attempts=1, requested_at=now))
+    first = {"tenant_id": tenant_id, "identity": identity, "attempts": 1, "requested_at": now}
+    if insert_if_absent(session, RunAttempt, **first):
         return f"{identity}:1"
+    key = (tenant_id, identity)
+    attempt = session.get_one(RunAttempt, key, with_for_update=True, populate_existing=True)
     pause: timedelta = min(FIRST_PAUSE * 2 ** min(attempt.attempts - 1, 12), LONGEST_PAUSE)
     if now - attempt.requested_at < pause:
         return None

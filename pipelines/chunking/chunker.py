@@ -55,8 +55,8 @@ class Chunker:
             raise ValueError(f"max_tokens is {max_tokens}: a chunk needs at least {MIN_MAX_TOKENS}")
         self.max_tokens = max_tokens
         self._tokenizer = tokenizer
-        self._cutter = PieceCutter(tokenizer)
         self._budget = max_tokens - tokenizer.special_tokens
+        self._cutter = PieceCutter(tokenizer, self._budget)
 
     def chunk(self, document: ParsedDocument) -> list[ChunkText]:
         """The chunks in reading order. Their bodies hold every character of the blocks but whitespace."""

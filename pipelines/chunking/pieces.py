@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from math import ceil
 
 from pipelines.chunking.sentences import sentences
@@ -18,8 +19,10 @@ from pipelines.parsing.document import BlockKind
 # A WordPiece vocabulary makes one token of any word beyond 100 characters, and none of whitespace: without a
 # price by the character, a chunk could be of any length. English text has 4 to 6 characters a token.
 CHARACTERS_PER_TOKEN = 16
+_CHARACTERS_PER_WORD_TOKEN = 4
 _WINDOW = 2**14
-_WORD_BATCH = 2**12
+_RUN_BATCH = 2**12
+_SHORTEST_LINE = 20
 _WORD = re.compile(r"\S+")
 
 
@@ -40,7 +43,7 @@ class Piece:
 Divider = Callable[[str], Iterator[tuple[str, str]]]
 
 
-def lines(text: str) -> Iterator[tuple[str, str]]:
+def rows(text: str) -> Iterator[tuple[str, str]]:
     """Separator and text of each non-blank line; at most one blank line in a row is kept."""
     blank = 0
     for line in text.split("\n"):
@@ -50,12 +53,27 @@ def lines(text: str) -> Iterator[tuple[str, str]]:
         blank = 0 if stripped else 1
 
 
+def lines(text: str) -> Iterator[tuple[str, str]]:
+    """Separator and text of each line, very short ones together with those after them."""
+    run = first = ""
+    for separator, line in rows(text):
+        if run:
+            run += separator + line
+        else:
+            first, run = separator, line
+        if len(run) >= _SHORTEST_LINE:
+            yield first, run
+            run = ""
+    if run:
+        yield first, run
+
+
 _DIVIDERS: dict[BlockKind, tuple[Divider, ...]] = {
     "paragraph": (sentences, lines),
     "quote": (sentences, lines),
     "list": (lines, sentences),
     "code": (lines,),
-    "table": (lines,),
+    "table": (rows,),
 }
 
 
@@ -67,16 +85,21 @@ def divide(kind: BlockKind, text: str) -> Iterator[tuple[str, str]]:
 class PieceCutter:
     """Cuts blocks into pieces of a bounded price, each text tokenised once for every level it is cut at."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, largest: int) -> None:
+        """`largest` is the highest budget that `fit` will be given."""
         self._tokenizer = tokenizer
+        self._largest = largest
 
     def priced(self, texts: Iterable[tuple[str, str]]) -> list[Piece]:
         """A piece with its price for each (separator, text)."""
         pairs = list(texts)
-        counts = self._tokenizer.count([text for _, text in pairs])
+        # What its characters alone make too dear is cut anyway: to tokenise it would cost memory for nothing.
+        countable = [self._price(0, text) <= self._largest for _, text in pairs]
+        worth = [text for (_, text), counted in zip(pairs, countable, strict=True) if counted]
+        counts = iter(self._tokenizer.count(worth))
         return [
-            Piece(separator, text, self._price(count, text))
-            for (separator, text), count in zip(pairs, counts, strict=True)
+            Piece(separator, text, self._price(next(counts) if counted else 0, text))
+            for (separator, text), counted in zip(pairs, countable, strict=True)
         ]
 
     def fit(self, piece: Piece, kind: BlockKind, budget: int) -> Iterator[Piece]:
@@ -95,30 +118,20 @@ class PieceCutter:
             yield from _joined_as(piece, self._words(piece.text, budget))
 
     def _words(self, text: str, budget: int) -> Iterator[Piece]:
-        """Runs of words, each an eighth of the budget at most unless a single word is longer."""
+        """Runs of words, about an eighth of the budget each; a run dearer than the budget word by word."""
         grain = max(1, budget // 8)
-        run: list[str] = []
-        cost = 0
-        for word in self._priced_words(text):
-            if run and cost + word.cost > grain:
-                yield Piece(" ", " ".join(run), cost)
-                run, cost = [], 0
-            if word.cost > budget:
-                yield from _joined_as(word, self.parts(word.text, grain))
-            else:
-                run.append(word.text)
-                cost += word.cost
-        if run:
-            yield Piece(" ", " ".join(run), cost)
+        for run in self._priced(_runs(text, grain * _CHARACTERS_PER_WORD_TOKEN)):
+            if run.cost <= budget:
+                yield run
+                continue
+            for word in self.priced((" ", word) for word in run.text.split()):
+                if word.cost <= budget:
+                    yield word
+                else:
+                    yield from _joined_as(word, self.parts(word.text, grain))
 
-    def _priced_words(self, text: str) -> Iterator[Piece]:
-        batch: list[tuple[str, str]] = []
-        for match in _WORD.finditer(text):
-            batch.append((" ", match[0]))
-            if len(batch) == _WORD_BATCH:
-                yield from self.priced(batch)
-                batch = []
-        if batch:
+    def _priced(self, texts: Iterator[tuple[str, str]]) -> Iterator[Piece]:
+        while batch := list(islice(texts, _RUN_BATCH)):
             yield from self.priced(batch)
 
     def parts(self, text: str, limit: int) -> Iterator[Piece]:
@@ -131,6 +144,20 @@ class PieceCutter:
 
     def _price(self, count: int, text: str) -> int:
         return max(count - self._tokenizer.special_tokens, ceil(len(text) / CHARACTERS_PER_TOKEN), 1)
+
+
+def _runs(text: str, length: int) -> Iterator[tuple[str, str]]:
+    """Runs of whole words of at least `length` characters, whitespace made single spaces."""
+    run: list[str] = []
+    characters = 0
+    for match in _WORD.finditer(text):
+        run.append(match[0])
+        characters += len(match[0]) + 1
+        if characters >= length:
+            yield " ", " ".join(run)
+            run, characters = [], 0
+    if run:
+        yield " ", " ".join(run)
 
 
 def _cuts(spans: list[tuple[int, int]], length: int, limit: int) -> list[int]:

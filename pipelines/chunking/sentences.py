@@ -6,11 +6,18 @@ import re
 from collections.abc import Iterator
 
 _END = re.compile(r"[.!?\u2026][\"')\]\u201d\u2019\u00bb]{0,3}(?P<gap>\s+)|[\u3002\uff01\uff1f](?P<none>)")
+# fmt: off
 _ABBREVIATIONS = frozenset(
-    "e.g. i.e. al. fig. figs. eq. eqs. ref. refs. vs. cf. ca. approx. resp. dr. mr. mrs. ms. prof. st. no. "
-    "vol. pp. p. sec. ch. ed. eds. viz. sp. spp. var. subsp.".split()  # noqa: SIM905
+    {
+        "e.g.", "i.e.", "al.", "fig.", "figs.", "eq.", "eqs.", "ref.", "refs.", "vs.", "cf.", "ca.",
+        "approx.", "resp.", "dr.", "mr.", "mrs.", "ms.", "prof.", "st.", "no.", "vol.", "pp.", "p.",
+        "sec.", "ch.", "ed.", "eds.", "viz.", "sp.", "spp.", "var.", "subsp.",
+    }
 )
+# fmt: on
 _LONGEST_ABBREVIATION = 8
+# Shorter ones ("1.", "Yes!") stay with what follows.
+_SHORTEST = 20
 
 
 def sentences(text: str) -> Iterator[tuple[str, str]]:
@@ -19,7 +26,7 @@ def sentences(text: str) -> Iterator[tuple[str, str]]:
     separator = ""
     for match in _END.finditer(text):
         end = match.start(match.lastgroup or 0)
-        if match.end() == len(text) or not _is_end(text, match):
+        if end - start < _SHORTEST or match.end() == len(text) or not _is_end(text, match):
             continue
         yield separator, text[start:end]
         separator, start = _normal(text[end : match.end()]), match.end()

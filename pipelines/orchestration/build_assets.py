@@ -1,7 +1,5 @@
 """`documents`, `chunks`, `embeddings`, `candidate_index`: one build, shown as its four products."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from typing import Any

@@ -1,12 +1,10 @@
 """`canary_results`: the day's canaries, asked of the live generation."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg
 
-from canaries.asset_checks import daily_metadata, live_recall_result
+from canaries.asset_checks import check_spec, daily_metadata, live_recall_result
 from canaries.daily import ask_today
 from pipelines.orchestration.capture_asset import OWNERS
 from pipelines.orchestration.partitions import tenant_partitions
@@ -21,12 +19,12 @@ from pipelines.orchestration.resources import IngestionResource
     kinds={"python"},
     description="The day's canaries of a tenant: what they found, and how that compares with the gate.",
     check_specs=[
-        dg.AssetCheckSpec(
+        check_spec(
             "live_canary_recall",
-            asset="canary_results",
+            "canary_results",
+            tenant_partitions,
+            "Recall and MRR keep the contract, and no answer was lost without a deletion.",
             blocking=True,
-            partitions_def=tenant_partitions,
-            description="Recall and MRR keep the contract, and no answer was lost without a deletion.",
         )
     ],
 )

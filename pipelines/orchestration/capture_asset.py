@@ -1,12 +1,11 @@
 """`captured_changes`: catch up with every source of a tenant, and say how its sources are."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
+from canaries.asset_checks import check_spec
 from pipelines.capture.capturer import Captured
 from pipelines.capture.health import SourceHealth, source_health
 from pipelines.ingestion.ingestion import Ingestion
@@ -25,17 +24,17 @@ GROUP = "ingestion"
     kinds={"python", "log"},
     description="Commits of the tenant's sources, appended to the change log up to now.",
     check_specs=[
-        dg.AssetCheckSpec(
+        check_spec(
             "source_healthy",
-            asset="captured_changes",
-            partitions_def=tenant_partitions,
-            description="Every source could be read at its last look.",
+            "captured_changes",
+            tenant_partitions,
+            "Every source could be read at its last look.",
         ),
-        dg.AssetCheckSpec(
+        check_spec(
             "deletions_expected",
-            asset="captured_changes",
-            partitions_def=tenant_partitions,
-            description="No mass deletion waits for a person.",
+            "captured_changes",
+            tenant_partitions,
+            "No mass deletion waits for a person.",
         ),
     ],
 )

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dagster as dg
 
-from pipelines.orchestration.partitions import tenant_partitions
-
 ingest = dg.define_asset_job(
     "ingest",
     selection=dg.AssetSelection.assets(
         "captured_changes", "documents", "chunks", "embeddings", "candidate_index", "published_index"
     ),
-    partitions_def=tenant_partitions,
     executor_def=dg.in_process_executor,
     description="From a tenant's sources to a published generation, if every check passes.",
 )
@@ -20,7 +17,6 @@ daily_canaries = dg.define_asset_job(
     "daily_canaries",
     selection=dg.AssetSelection.assets("canary_results")
     | dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("published_index"), "fresh")),
-    partitions_def=tenant_partitions,
     executor_def=dg.in_process_executor,
     description="The day's canaries of a tenant, and whether it is fresh.",
 )

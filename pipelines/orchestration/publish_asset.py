@@ -1,9 +1,10 @@
 """`published_index`: the registry decides; this only asks it."""
 
-from __future__ import annotations
+from collections.abc import Iterator
 
 import dagster as dg
 
+from canaries.asset_checks import check_spec
 from pipelines.freshness import freshness
 from pipelines.orchestration.capture_asset import GROUP, OWNERS
 from pipelines.orchestration.partitions import tenant_partitions
@@ -52,12 +53,19 @@ def published_index(
     )
 
 
-@dg.asset_check(
-    asset=published_index,
-    partitions_def=tenant_partitions,
-    description="The oldest unpublished commit is younger than the contract allows, whatever the reason.",
+@dg.multi_asset_check(
+    specs=[
+        check_spec(
+            "fresh",
+            "published_index",
+            tenant_partitions,
+            "The oldest unpublished commit is younger than the contract allows, whatever the reason.",
+        )
+    ]
 )
-def fresh(context: dg.AssetCheckExecutionContext, ingestion: IngestionResource) -> dg.AssetCheckResult:
+def fresh(
+    context: dg.AssetCheckExecutionContext, ingestion: IngestionResource
+) -> Iterator[dg.AssetCheckResult]:
     """Red when something captured has waited too long to be published."""
     parts, tenant_id = ingestion.get(), context.partition_key
     with parts.registry.write() as session:
@@ -65,7 +73,9 @@ def fresh(context: dg.AssetCheckExecutionContext, ingestion: IngestionResource) 
         if not found.fresh:
             details = {"position": found.position}
             alerts.raise_alert(session, tenant_id, "not_fresh", found.summary, details, parts.clock())
-    return dg.AssetCheckResult(
+    yield dg.AssetCheckResult(
+        check_name="fresh",
+        asset_key="published_index",
         passed=found.fresh,
         severity=dg.AssetCheckSeverity.ERROR,
         description=found.summary,

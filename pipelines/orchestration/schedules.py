@@ -1,7 +1,5 @@
 """Schedules: one run request a tenant. A plain schedule on a partitioned job would ask for one without a tenant."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg

@@ -1,7 +1,5 @@
 """Sensors: what changed asks for a run, and what people must be told is delivered."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 import dagster as dg

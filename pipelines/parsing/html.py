@@ -15,17 +15,27 @@ from pipelines.parsing.outline import Outline, item_text, one_line, row_text
 _DECLARED = re.compile(rb"<meta[^>]{0,200}?charset\s{0,9}=\s{0,9}[\"']?\s{0,9}([\w.:-]{1,40})", re.IGNORECASE)
 _DECLARED_WITHIN = 4096
 
+# fmt: off
 _DROPPED = frozenset(
-    "script style nav template noscript head iframe object svg canvas button select textarea".split()  # noqa: SIM905
+    {
+        "script", "style", "nav", "template", "noscript", "head", "iframe", "object", "svg", "canvas",
+        "button", "select", "textarea",
+    }
 )
+# fmt: on
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _LISTS = frozenset({"ul", "ol", "dl", "menu"})
 _LAYOUT = [*_HEADINGS, "table", "pre", "ul", "ol"]
+# fmt: off
 _BLOCKS = frozenset(
-    "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption "
-    "figure footer form h1 h2 h3 h4 h5 h6 header hgroup hr html li main menu ol p pre section summary table "
-    "tbody td tfoot th thead tr ul".split()  # noqa: SIM905
+    {
+        "address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details",
+        "dialog", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2",
+        "h3", "h4", "h5", "h6", "header", "hgroup", "hr", "html", "li", "main", "menu", "ol", "p",
+        "pre", "section", "summary", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul",
+    }
 )
+# fmt: on
 
 
 def parse_content(content: bytes) -> ParsedDocument:

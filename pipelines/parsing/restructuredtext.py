@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import copy
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from docutils import frontend, nodes
@@ -59,7 +60,7 @@ def _inliner() -> states.Inliner:
     with_markup = inliner.parse
 
     def parse(
-        text: str, lineno: int, memo: states.Struct, parent: nodes.Element
+        text: str, lineno: int, memo: SimpleNamespace, parent: nodes.Element
     ) -> tuple[list[Any], list[Any]]:
         if len(text) > _MAX_INLINE:
             return [nodes.Text(text)], []

@@ -35,6 +35,8 @@ def choose(
     A commit is quiet when no other followed within `quiescence` seconds. Without a quiet one, the newest is
     taken once the oldest is older than `max_staleness` seconds. Nothing from `barrier` on is ever taken.
     """
+    if not commits:
+        return None
     window = timedelta(seconds=quiescence)
     ends = [commit.committed_at for commit in commits[1:]] + [source_now]
     allowed = [

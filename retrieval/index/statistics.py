@@ -8,7 +8,8 @@ here: exactly rounded sums in float64, the same wherever the points lie.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -68,8 +69,11 @@ class LexicalStatistics:
         return dict(zip(query.indices[known].tolist(), products.tolist(), strict=True))
 
 
-def lexical_score(factors: Mapping[int, float], indices: Iterable[int], values: Iterable[float]) -> float:
-    """The BM25 score of one document's weights, correctly rounded whatever the order of its terms."""
-    return math.fsum(
-        [factors[term] * value for term, value in zip(indices, values, strict=True) if term in factors]
-    )
+def lexical_score(factors: Mapping[int, float], indices: Sequence[int], values: Sequence[float]) -> float:
+    """The BM25 score of one document's weights (ascending term ids), correctly rounded."""
+    products: list[float] = []
+    for term, factor in factors.items():
+        position = bisect_left(indices, term)
+        if position < len(indices) and indices[position] == term:
+            products.append(factor * values[position])
+    return math.fsum(products)

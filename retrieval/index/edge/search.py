@@ -45,21 +45,22 @@ class OpenShard:
         factors = self.statistics.factors(weights)
         if not factors:
             return []
-
-        exact: dict[str, float] = {}
+        scores: dict[str, float] = {}
 
         def fetch(wanted: int) -> list[Scored]:
-            if wanted > limit + 1:  # a tie at the cut: its length is unknown, so rescore what is left of it
+            if wanted > limit + 1:  # a tie at the cut: weights are fetched once its length is known
                 return [Scored(str(hit.id), hit.score) for hit in self._by_terms(weights, wanted, where)]
             hits = self._by_terms(weights, wanted, where, with_vector=[LEXICAL])
             found = [Scored(str(hit.id), hit.score) for hit in hits]
-            exact.update((kept.chunk_id, _score(hit, factors)) for kept, hit in zip(found, hits, strict=True))
+            scores.update(
+                {kept.chunk_id: _score(hit, factors) for kept, hit in zip(found, hits, strict=True)}
+            )
             return found
 
         # Each product and each sum rounds once in float32, on either side of the cut.
         found = candidates(fetch, limit, tolerance=2 * (len(factors) + 4) * _FLOAT32_STEP)
-        exact.update(self._scores([hit.chunk_id for hit in found if hit.chunk_id not in exact], factors))
-        return best((Scored(hit.chunk_id, exact[hit.chunk_id]) for hit in found), limit)
+        scores.update(self._scores([hit.chunk_id for hit in found if hit.chunk_id not in scores], factors))
+        return best((Scored(hit.chunk_id, scores[hit.chunk_id]) for hit in found), limit)
 
     def retrieve(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """chunk id -> payload of those that exist."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -69,7 +70,7 @@ class Sqlite:
 
     def __init__(self, home: Path) -> None:
         self.path = home / "documents.db"
-        with self._connected() as database:
+        with closing(self._connected()) as database:
             database.execute("CREATE TABLE notes (name TEXT PRIMARY KEY NOT NULL, text TEXT)")
         prepare_source("sqlite", str(self.path), self.options, utc_now, home)
 
@@ -77,14 +78,12 @@ class Sqlite:
         return sqlite3.connect(self.path)
 
     def set(self, texts: dict[str, str]) -> None:
-        database = self._connected()
-        with database:
+        with closing(self._connected()) as database, database:
             for (name,) in database.execute("SELECT name FROM notes").fetchall():
                 if name not in texts:
                     database.execute("DELETE FROM notes WHERE name = ?", (name,))
             upsert = "INSERT INTO notes VALUES (?, ?) ON CONFLICT DO UPDATE SET text = excluded.text"
             database.executemany(upsert, texts.items())
-        database.close()
 
     def vanish(self) -> None:
         self.path.unlink()
