@@ -71,10 +71,12 @@ def known_documents(session: Session, tenant_id: str, number: int) -> Known:
         if row.state != "quarantined" and changelog.DocumentKey(row.source_id, row.key) not in hidden
     }
     present = select(Head.key).where(Head.scope == tenant_id)
-    gone = select(Change.key).distinct().where(
-        Change.scope == tenant_id, Change.op == "delete", Change.key.not_in(present)
+    gone = (
+        select(Change.key)
+        .distinct()
+        .where(Change.scope == tenant_id, Change.op == "delete", Change.key.not_in(present))
     )
-    deleted = {key for key in session.scalars(gone)} - served
+    deleted = set(session.scalars(gone)) - served
     return Known(_with_ids(served), _with_ids(deleted))
 
 
@@ -91,9 +93,7 @@ def ask(
     return Asked(tuple(_ask(searcher, tenant_id, number, question, known, k) for question in questions))
 
 
-def _ask(
-    searcher: Searcher, tenant_id: str, number: int, question: Question, known: Known, k: int
-) -> Answer:
+def _ask(searcher: Searcher, tenant_id: str, number: int, question: Question, known: Known, k: int) -> Answer:
     relevant = known.of(question)
     if not relevant:
         return Answer(question.id, (), None, None)
@@ -118,5 +118,3 @@ def lost(before: dict[str, Answer], now: Asked) -> list[str]:
         if answer.recall < then.recall - 1e-9:
             found.append(answer.canary_id)
     return found
-
-

@@ -26,11 +26,16 @@ class Gate(Protocol):
 
 
 def check_spec(
-    name: str, asset: str, partitions: dg.PartitionsDefinition, description: str, *, blocking: bool = False  # type: ignore[type-arg]
+    name: str,
+    asset: str,
+    partitions: dg.PartitionsDefinition,
+    description: str,
+    *,
+    blocking: bool = False,
 ) -> dg.AssetCheckSpec:
     """A partitioned check: without partitions one tenant's pass would hide another's failure.
 
-    Dagster calls that parameter a preview, which is why its version is pinned exactly and the warning is not shown.
+    Dagster calls that parameter a preview: its version is pinned exactly, and the warning is not shown.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)
@@ -40,7 +45,7 @@ def check_spec(
 
 
 def check_result(verdict: Verdict) -> dg.AssetCheckResult:
-    """A verdict as Dagster shows it. What does not hold back is a warning: visible, never green, not blocking."""
+    """A verdict as Dagster shows it. What does not hold back is a warning: visible, never green."""
     numbers = {n: v for n, v in verdict.details.items() if isinstance(v, int | float | str) and v is not None}
     return dg.AssetCheckResult(
         check_name=verdict.name,
@@ -52,7 +57,7 @@ def check_result(verdict: Verdict) -> dg.AssetCheckResult:
     )
 
 
-def candidate_checks(partitions: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:  # type: ignore[type-arg]
+def candidate_checks(partitions: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
     """The six blocking checks on `candidate_index`, as one step: they look at one candidate at one time."""
 
     @dg.multi_asset_check(
@@ -65,7 +70,7 @@ def candidate_checks(partitions: dg.PartitionsDefinition) -> dg.AssetChecksDefin
     )
     def gate(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         judge: Gate = context.resources.ingestion
-        for verdict in judge.judge_run(context.partition_key, context.run_id):
+        for verdict in judge.judge_run(context.partition_key, context.op_execution_context.run_id):
             yield check_result(verdict)
 
     return gate

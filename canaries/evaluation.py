@@ -30,12 +30,17 @@ def read_queries(path: Path) -> dict[str, str]:
             value = json.loads(line)
             found[str(value["_id"])] = str(value["text"])
         except (ValueError, KeyError, TypeError) as error:
-            raise InvalidJudgements(f'{path}:{number} is not a query: {{"_id": …, "text": …}} is needed') from error
+            raise InvalidJudgements(
+                f'{path}:{number} is not a query: {{"_id": …, "text": …}} is needed'
+            ) from error
     return found
 
 
 def read_judgements(path: Path) -> list[Judgement]:
-    """Judgements from tab-separated `query-id, corpus-id, score`, with or without the header. Raises InvalidJudgements."""
+    """Judgements from tab-separated `query-id, corpus-id, score`, with or without the header.
+
+    Raises InvalidJudgements.
+    """
     found: list[Judgement] = []
     for number, row in enumerate(csv.reader(_lines(path), delimiter="\t"), start=1):
         if number == 1 and row and row[0] == "query-id":
@@ -62,8 +67,9 @@ def evaluate(
     queries: Mapping[str, str],
     judgements: Sequence[Judgement],
     advance: Callable[[int], None] = lambda _: None,
+    k: int = 10,
 ) -> dict[str, float]:
-    """nDCG@10, recall@10, recall@100 and MRR@10 over the queries that have a relevant document.
+    """nDCG@k, recall@k, recall@100 and MRR@k over the queries that have a relevant document.
 
     `search` gives (document key, score), best first, down to DEPTH. Raises InvalidJudgements where a judged
     query has no text.
@@ -74,14 +80,16 @@ def evaluate(
     judged = sorted({j.query for j in judgements if j.relevance > 0})
     unknown = [query for query in judged if query not in queries]
     if unknown:
-        raise InvalidJudgements(f"judged queries without a text: {', '.join(unknown[:5])} ({len(unknown)} in all)")
+        raise InvalidJudgements(
+            f"judged queries without a text: {', '.join(unknown[:5])} ({len(unknown)} in all)"
+        )
     names = {j.document for j in judgements}
     run = []
     for query in judged:
         run += _ranking(query, search(queries[query]), names)
         advance(1)
     qrels = [ir_measures.Qrel(j.query, j.document, j.relevance) for j in judgements]
-    measures = {"ndcg@10": nDCG @ 10, "recall@10": R @ 10, "recall@100": R @ 100, "mrr@10": RR @ 10}
+    measures = {f"ndcg@{k}": nDCG @ k, f"recall@{k}": R @ k, "recall@100": R @ 100, f"mrr@{k}": RR @ k}
     totals = ir_measures.calc_aggregate(list(measures.values()), qrels, run)
     return {name: float(totals[measure]) for name, measure in measures.items()} | {"queries": len(judged)}
 

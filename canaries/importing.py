@@ -43,6 +43,10 @@ def _question(line: str, place: str) -> Question:
     relevant = value.get("relevant") if isinstance(value, dict) else None
     if not isinstance(query, str) or not query.strip():
         raise InvalidCanary(f'{place} has no "query"')
-    if not isinstance(relevant, list) or not relevant or not all(isinstance(key, str) and key for key in relevant):
+    if (
+        not isinstance(relevant, list)
+        or not relevant
+        or not all(isinstance(key, str) and key for key in relevant)
+    ):
         raise InvalidCanary(f'{place} has no "relevant": a list of document keys is needed')
     return Question(canary_id(query), query, tuple(dict.fromkeys(relevant)))

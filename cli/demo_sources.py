@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cli.errors import DemoSourceError
+
 # Fixed and long past: the same commits on every machine, and quiet sources however wrong the clock is.
 WIKI_BEGINS = datetime(2025, 8, 4, 8, 0, tzinfo=UTC)
 
@@ -30,10 +32,6 @@ CREATE TABLE page_history (
     updated_by TEXT NOT NULL, updated_at TEXT NOT NULL, PRIMARY KEY (slug, revision)
 );
 """
-
-
-class DemoSourceError(Exception):
-    """A demo source cannot be built: a foreign target, damaged examples, or no working git."""
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, and_, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Row, and_, exists, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
+from registry.moves import Arrival, Deletion, ended
 from registry.schema import Change, Head, Source, SourceCommit, TenantCommit
 
 
@@ -83,7 +84,11 @@ def set_hold(
 def net_changes(
     session: Session, tenant_id: str, source_id: int, after_seq: int, up_to_seq: int
 ) -> list[Change]:
-    """The newest change of each key in (after_seq, up_to_seq]; deletions that a person rejected do not count."""
+    """The newest change of each key in (after_seq, up_to_seq], in key order.
+
+    Deletions that a person rejected do not count; a rename in the same commit does, or its document
+    would be there twice.
+    """
     rejected = (
         select(TenantCommit.seq)
         .where(
@@ -100,25 +105,25 @@ def net_changes(
             Change.source_id == source_id,
             Change.seq > after_seq,
             Change.seq <= up_to_seq,
-            or_(Change.op != "delete", Change.seq.not_in(rejected)),
+            or_(Change.op != "delete", Change.moved, Change.seq.not_in(rejected)),
         )
         .group_by(Change.key)
     )
-    return list(session.scalars(select(Change).where(Change.id.in_(newest)).order_by(Change.key)))
+    found = session.scalars(select(Change).where(Change.id.in_(newest)))
+    return sorted(found, key=lambda change: change.key)  # by code point, whatever the database's collation
 
 
 def hidden_documents(session: Session, tenant_id: str, pins: Mapping[int, int]) -> set[DocumentKey]:
-    """Documents absent at any captured commit after the pins (`{source: seq}`), thus hidden in that generation.
+    """Documents absent at any captured commit after a generation's pins (`{source: seq}`), thus hidden in it.
 
-    A document whose content moved to another key stays visible until publication; deletions that are held
-    or were rejected hide nothing.
+    A document whose content moved to another key stays visible until publication, as long as it is not
+    deleted there; deletions that are held or were rejected hide nothing.
     """
     if not pins:
         return set()
     after = or_(*(and_(Change.source_id == s, Change.seq > seq) for s, seq in pins.items()))
     query = (
-        select(Change.source_id, Change.key)
-        .distinct()
+        select(Change.source_id, Change.key, Change.seq, Change.moved, Change.content_sha256)
         .join(
             TenantCommit,
             and_(
@@ -130,12 +135,33 @@ def hidden_documents(session: Session, tenant_id: str, pins: Mapping[int, int]) 
         .where(
             Change.scope == tenant_id,
             Change.op == "delete",
-            Change.moved.is_(False),
-            TenantCommit.hold.in_(("", "confirmed")),
+            or_(Change.moved, TenantCommit.hold.in_(("", "confirmed"))),
             after,
         )
     )
-    return {DocumentKey(source_id, key) for source_id, key in session.execute(query)}
+    deletions = [Deletion(*row) for row in session.execute(query)]
+    arrivals = _arrivals(session, tenant_id, after) if any(d.moved for d in deletions) else {}
+    return {DocumentKey(source_id, key) for source_id, key in ended(deletions, arrivals)}
+
+
+def _arrivals(session: Session, tenant_id: str, after: ColumnElement[bool]) -> dict[Arrival, list[str]]:
+    """Keys that took over the content of a moved document, by (source, seq, content)."""
+    left = aliased(Change)
+    moved = exists().where(
+        left.scope == tenant_id,
+        left.source_id == Change.source_id,
+        left.seq == Change.seq,
+        left.op == "delete",
+        left.moved,
+        left.content_sha256 == Change.content_sha256,
+    )
+    query = select(Change.source_id, Change.seq, Change.content_sha256, Change.key).where(
+        Change.scope == tenant_id, Change.op == "upsert", after, moved
+    )
+    found: dict[Arrival, list[str]] = {}
+    for source_id, seq, content, key in session.execute(query):
+        found.setdefault((source_id, seq, content), []).append(key)
+    return found
 
 
 def history(session: Session, tenant_id: str, source_id: int, key: str) -> list[tuple[Change, SourceCommit]]:
@@ -175,11 +201,12 @@ class RegisteredHeads:
         self._source_id = source_id
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """Keys that exist now, in order."""
-        query = select(Head.key).where(Head.source_id == self._source_id).order_by(Head.key)
+        """Keys that exist now, in code point order."""
+        query = select(Head.key).where(Head.source_id == self._source_id)
         if prefix:
-            query = query.where(Head.key.startswith(prefix, autoescape=True))
-        return iter(list(self._session.scalars(query)))
+            # Not LIKE: SQLite's does not tell A from a.
+            query = query.where(func.substr(Head.key, 1, len(prefix)) == prefix)
+        return iter(sorted(self._session.scalars(query)))
 
     def fingerprint(self, key: str) -> str | None:
         """The fingerprint of the newest captured version."""
@@ -190,4 +217,3 @@ class RegisteredHeads:
     def get(self, key: str) -> Head | None:
         """The whole head of a key."""
         return self._session.get(Head, (self._source_id, key))
-

@@ -49,11 +49,15 @@ class Contract(BaseModel):
     mass_deletion_share: Share = Field(
         0.2, description="Share of a source's documents whose deletion waits for a person."
     )
-    quarantine_share: Share = Field(0.1, description="Share of documents in quarantine that turns a check red.")
+    quarantine_share: Share = Field(
+        0.1, description="Share of documents in quarantine that turns a check red."
+    )
     freshness_seconds: float = Field(
         86_400, gt=0, description="Age of the oldest unpublished commit that turns `fresh` red."
     )
-    p95_ms: float = Field(500, gt=0, description="Target for the 95th percentile of a search, in milliseconds.")
+    p95_ms: float = Field(
+        500, gt=0, description="Target for the 95th percentile of a search, in milliseconds."
+    )
     retained_generations: int = Field(
         3, ge=1, le=50, description="Generations kept beside the live one, for rollback and as_of."
     )
@@ -68,12 +72,16 @@ class Contract(BaseModel):
     roll_back_on_canary_failure: bool = Field(
         False, description="Step back one generation when a daily canary is red."
     )
-    idle_days: float = Field(30, gt=0, description="Days without a query after which sources count as orphaned.")
+    idle_days: float = Field(
+        30, gt=0, description="Days without a query after which sources count as orphaned."
+    )
     budgets: dict[str, LaneBudget] = Field(
         default_factory=dict, description="Monthly LLM budgets by lane (interactive, batch)."
     )
     redaction: Literal["none", "mask"] = Field("none", description="Redaction of traces and samples.")
-    alert_webhook: str | None = Field(None, description="URL that alerts are POSTed to; the log always gets them.")
+    alert_webhook: str | None = Field(
+        None, description="URL that alerts are POSTed to; the log always gets them."
+    )
     owner: str = Field("", description="E-mail of whoever answers for this tenant.")
 
     @property

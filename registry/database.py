@@ -1,4 +1,4 @@
-"""The registry's database: one engine, read transactions that see one state, write transactions that queue."""
+"""The registry's database: one engine, reads that see one state, writes that queue."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ class Registry:
         wanted = ScriptDirectory.from_config(self._alembic()).get_current_head()
         if found != wanted:
             raise SchemaOutdated(
-                f"the registry's schema is at {found or 'nothing'}, this program needs {wanted}: run `holdfast init`"
+                f"the registry's schema is at {found or 'nothing'}, this program needs {wanted}: "
+                "run `holdfast init`"
             )
 
     def close(self) -> None:
@@ -101,7 +102,12 @@ def _configure_sqlite(connection: DBAPIConnection, _record: object) -> None:
     # The driver's own transaction handling begins too late; `_begin_sqlite` does it instead.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={SQLITE_BUSY_MS}"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={SQLITE_BUSY_MS}",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

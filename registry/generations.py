@@ -136,7 +136,7 @@ def positions(session: Session, tenant_id: str, number: int) -> dict[str, str]:
         .where(GenerationPin.tenant_id == tenant_id, GenerationPin.generation == number)
         .order_by(Source.name)
     )
-    return {name: position for name, position in session.execute(query)}
+    return dict(session.execute(query).tuples().all())
 
 
 def documents(

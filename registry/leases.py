@@ -9,7 +9,7 @@ import json
 import os
 import socket
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import psutil
 from sqlalchemy import update
@@ -96,6 +96,17 @@ def release_holder(session: Session, name: str, holder: Holder) -> None:
     """Give a lease back by who holds it."""
     session.execute(
         update(Lease).where(Lease.name == name, Lease.holder == holder.encode()).values(expires_at=None)
+    )
+
+
+def bar(session: Session, name: str) -> None:
+    """Close a lease for good: whoever holds it has lost it, and nobody gets it any more."""
+    nobody = Holder("what was erased", "", 0, 0).encode()
+    never = datetime.max.replace(tzinfo=UTC)
+    if insert_if_absent(session, Lease, name=name, holder=nobody, token=1, expires_at=never):
+        return
+    session.execute(
+        update(Lease).where(Lease.name == name).values(holder=nobody, token=Lease.token + 1, expires_at=never)
     )
 
 

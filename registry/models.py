@@ -61,4 +61,6 @@ def get(session: Session, model_id: str) -> EmbeddingModel:
 
 def known(session: Session) -> list[EmbeddingModel]:
     """All models, oldest first."""
-    return list(session.scalars(select(EmbeddingModel).order_by(EmbeddingModel.created_at, EmbeddingModel.id)))
+    return list(
+        session.scalars(select(EmbeddingModel).order_by(EmbeddingModel.created_at, EmbeddingModel.id))
+    )

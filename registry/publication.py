@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from registry import canaries, contracts, generations, leases, verdicts
 from registry.crash_points import crash_point
 from registry.errors import PublicationRefused, RollbackRefused
+from registry.locking import lock_tenant
 from registry.schema import Generation, Publication, Tenant
 
 
@@ -28,10 +29,11 @@ def publish(session: Session, tenant_id: str, number: int, now: datetime) -> Pub
 
     Raises PublicationRefused unless the tenant is active and not held, the candidate is one, its base is
     still live, its run's fencing token is current, and every check passed on its digest under the contract
-    and the canaries in force now.
+    and the canaries in force now. Raises NotFound where there is no such generation.
     """
-    tenant = session.get_one(Tenant, tenant_id, with_for_update=True)
+    tenant = lock_tenant(session, tenant_id)
     candidate = generations.get(session, tenant_id, number)
+    session.refresh(candidate, with_for_update=True)
     _refuse_unless_publishable(session, tenant, candidate)
     replaced = tenant.live_generation
     _set_status(session, tenant_id, replaced, "retained")
@@ -40,23 +42,28 @@ def publish(session: Session, tenant_id: str, number: int, now: datetime) -> Pub
     session.add(Publication(tenant_id=tenant_id, generation=number, kind="publish", at=now))
     session.flush()
     crash_point("publish:before-commit")
-    return Published(number, replaced, _retire(session, tenant))
+    return Published(number, replaced, _retire(session, tenant, replaced))
 
 
 def _refuse_unless_publishable(session: Session, tenant: Tenant, candidate: Generation) -> None:
     what = f"generation {candidate.number} of tenant {tenant.name}"
     if tenant.status != "active":
-        raise PublicationRefused("tenant_suspended", f"{what} is not published: the tenant is {tenant.status}")
+        raise PublicationRefused(
+            "tenant_suspended", f"{what} is not published: the tenant is {tenant.status}"
+        )
     if tenant.held_at is not None:
         raise PublicationRefused(
-            "held", f"{what} is not published: ingestion is held ({tenant.held_reason}); `holdfast resume` releases it"
+            "held",
+            f"{what} is not published: ingestion is held ({tenant.held_reason}); "
+            "`holdfast resume` releases it",
         )
     if candidate.status != "candidate":
         raise PublicationRefused("not_a_candidate", f"{what} is {candidate.status}, not a candidate")
     if candidate.base != tenant.live_generation:
         raise PublicationRefused(
             "stale_base",
-            f"{what} was built on generation {candidate.base}, but {tenant.live_generation} is live now: ingest again",
+            f"{what} was built on generation {candidate.base}, but {tenant.live_generation} is live now: "
+            "ingest again",
         )
     if not leases.is_current(session, leases.ingest_lease(tenant.id), candidate.fencing_token):
         raise PublicationRefused("fenced", f"{what} was built by a run that another one has taken over")
@@ -66,21 +73,30 @@ def _refuse_unless_publishable(session: Session, tenant: Tenant, candidate: Gene
 def _refuse_unless_judged(session: Session, tenant: Tenant, candidate: Generation, what: str) -> None:
     contract_hash = contracts.current(session, tenant.id).hash
     canary_hash = canaries.set_hash(canaries.of_tenant(session, tenant.id))
-    found = verdicts.of_candidate(session, tenant.id, candidate.digest, contract_hash, canary_hash)
+    # What is not sealed has no digest yet, and so no verdict that could be its own.
+    sealed = candidate.digest != ""
+    found = (
+        verdicts.of_candidate(session, tenant.id, candidate.digest, contract_hash, canary_hash)
+        if sealed
+        else []
+    )
     missing = set(verdicts.CHECKS) - {verdict.name for verdict in found}
     if missing:
         raise PublicationRefused(
             "not_judged",
-            f"{what} has no verdict of {', '.join(sorted(missing))} under the contract and canaries in force: ingest again",
+            f"{what} has no verdict of {', '.join(sorted(missing))} "
+            "under the contract and canaries in force: ingest again",
         )
     failed = [verdict.name for verdict in found if verdict.holds_back]
     if failed:
         raise PublicationRefused("checks_failed", f"{what} failed {', '.join(failed)}")
 
 
-def _retire(session: Session, tenant: Tenant) -> tuple[int, ...]:
+def _retire(session: Session, tenant: Tenant, replaced: int | None) -> tuple[int, ...]:
     keep = contracts.current(session, tenant.id).retained_generations
     retained = generations.of_tenant(session, tenant.id, ["retained"])
+    # After a rollback the generation just replaced is not the newest, yet it is the one known to be good.
+    retained.sort(key=lambda generation: generation.number != replaced)
     for generation in retained[keep:]:
         generation.status = "retired"
     return tuple(generation.number for generation in retained[keep:])
@@ -94,18 +110,21 @@ def _set_status(session: Session, tenant_id: str, number: int | None, status: st
     )
 
 
-def roll_back(session: Session, tenant_id: str, now: datetime, to: int | None = None, reason: str = "") -> int:
-    """Point back to a retained generation (the newest older one unless `to` says) and hold ingestion.
+def roll_back(
+    session: Session, tenant_id: str, now: datetime, to: int | None = None, reason: str = ""
+) -> int:
+    """Point back to a retained generation and hold ingestion. Raises RollbackRefused where there is none.
 
-    Raises RollbackRefused where that generation is not retained.
+    Unless `to` says which, it is the one that the live generation replaced, else the newest older one.
     """
-    tenant = session.get_one(Tenant, tenant_id, with_for_update=True)
+    tenant = lock_tenant(session, tenant_id)
     retained = [generation.number for generation in generations.of_tenant(session, tenant_id, ["retained"])]
-    older = [number for number in retained if number < (tenant.live_generation or 0)]
-    target = to if to is not None else (older[0] if older else None)
+    target = _one_step_back(session, tenant, retained) if to is None else to
     if target is None or target not in retained:
         wanted = "an older generation" if to is None else f"generation {to}"
-        raise RollbackRefused(f"tenant {tenant.name} does not retain {wanted}; retained: {retained or 'none'}")
+        raise RollbackRefused(
+            f"tenant {tenant.name} does not retain {wanted}; retained: {retained or 'none'}"
+        )
     _set_status(session, tenant_id, tenant.live_generation, "retained")
     _set_status(session, tenant_id, target, "live")
     reason = reason or f"rolled back from generation {tenant.live_generation} to {target}"
@@ -114,9 +133,18 @@ def roll_back(session: Session, tenant_id: str, now: datetime, to: int | None = 
     return target
 
 
+def _one_step_back(session: Session, tenant: Tenant, retained: list[int]) -> int | None:
+    # Not simply the newest older one: that may be what somebody rolled back from before.
+    live = generations.live(session, tenant.id)
+    if live is None:
+        return None
+    older = [number for number in retained if number < live.number]
+    return live.base if live.base in older else (older[0] if older else None)
+
+
 def resume(session: Session, tenant_id: str, now: datetime) -> bool:
     """Release a hold; False where there was none."""
-    tenant = session.get_one(Tenant, tenant_id, with_for_update=True)
+    tenant = lock_tenant(session, tenant_id)
     if tenant.held_at is None:
         return False
     tenant.held_at, tenant.held_reason = None, ""

@@ -32,7 +32,9 @@ def next_run_key(session: Session, tenant_id: str, identity: str, now: datetime)
     return f"{identity}:{attempt.attempts}"
 
 
-def record_outcome(session: Session, run: str, tenant_id: str, outcome: dict[str, Any], now: datetime) -> None:
+def record_outcome(
+    session: Session, run: str, tenant_id: str, outcome: dict[str, Any], now: datetime
+) -> None:
     """Store (or store again) what a run came to so far."""
     session.merge(RunOutcome(run=run, tenant_id=tenant_id, outcome=outcome, at=now))
 

@@ -72,4 +72,4 @@ class Settings(BaseSettings):
 @lru_cache(maxsize=1)
 def settings() -> Settings:
     """The process's settings, read once."""
-    return Settings()  # type: ignore[call-arg]
+    return Settings()

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, select, true, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from registry.errors import AlreadyExists, NotFound, RegistryError
@@ -32,7 +33,7 @@ def add(
         raise RegistryError(
             f"{name!r} is no source name: letters, digits, '.', '_' and '-', at most 63 characters"
         )
-    clash = or_(Source.tenant_id == tenant_id, Source.tenant_id.is_(None)) if tenant_id else True
+    clash = or_(Source.tenant_id == tenant_id, Source.tenant_id.is_(None)) if tenant_id else true()
     if session.scalar(select(Source.id).where(Source.name == name, Source.removed_at.is_(None), clash)):
         raise AlreadyExists(f"there is a source {name!r} already: remove it first or choose another name")
     source = Source(
@@ -47,12 +48,17 @@ def add(
         cursor_state={},
     )
     session.add(source)
-    session.flush()
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise AlreadyExists(
+            f"there is a source {name!r} already: another process added it just now"
+        ) from error
     return source
 
 
 def find(session: Session, name: str, tenant_id: str | None = None) -> Source:
-    """The source of this name (of this tenant, or shared). Raises NotFound, and where the name is ambiguous."""
+    """The source of this name (of this tenant, or shared). Raises NotFound, RegistryError if several are."""
     query = select(Source).where(Source.name == name, Source.removed_at.is_(None))
     if tenant_id is not None:
         query = query.where(or_(Source.tenant_id == tenant_id, Source.tenant_id.is_(None)))
@@ -108,7 +114,7 @@ def record_look(session: Session, source_id: int, now: datetime, source_time: da
 
 
 def record_failure(session: Session, source_id: int, now: datetime, error: str) -> None:
-    """Note that a source could not be read. What is captured stays as it is, and so does its last good look."""
+    """Note that a source could not be read. What is captured stays, and so does its last good look."""
     source = session.get_one(Source, source_id)
     source.error = error
     source.failing_since = source.failing_since or now

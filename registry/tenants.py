@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from datetime import datetime
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from registry import contracts
+from registry import contracts, leases
 from registry.contract import Contract
 from registry.errors import AlreadyExists, NotFound, RegistryError, TenantSuspended
+from registry.locking import lock_tenant
 from registry.schema import (
+    Alert,
     ApiKey,
     Canary,
     CanaryAnswer,
@@ -20,12 +24,18 @@ from registry.schema import (
     Change,
     Chunk,
     Content,
+    ContractVersion,
     Generation,
     GenerationDocument,
     GenerationPin,
     Head,
+    Lease,
     ParsedDocument,
+    Publication,
+    RunAttempt,
+    RunOutcome,
     Source,
+    SourceCommit,
     Tenant,
     TenantCommit,
     Vector,
@@ -33,6 +43,7 @@ from registry.schema import (
 )
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+LONGEST_LABEL = 79  # what a scope of 80 characters leaves beside the question mark
 
 
 def create(session: Session, name: str, now: datetime, contract: Contract | None = None) -> Tenant:
@@ -41,12 +52,16 @@ def create(session: Session, name: str, now: datetime, contract: Contract | None
         raise RegistryError(
             f"{name!r} is no tenant name: lower-case letters, digits, '.', '_' and '-', at most 63 characters"
         )
-    if session.scalar(select(Tenant.id).where(Tenant.name == name, Tenant.status != "erased")):
-        raise AlreadyExists(f"tenant {name!r} exists already")
+    taken = or_(and_(Tenant.name == name, Tenant.status != "erased"), Tenant.id == name)
+    if session.scalar(select(Tenant.id).where(taken)):
+        raise AlreadyExists(f"tenant {name!r} exists already, or did: ids are not given again")
     tenant = Tenant(id=f"{name}-{secrets.token_hex(4)}", name=name, status="active", created_at=now)
     session.add(tenant)
-    session.flush()
-    contracts.store(session, tenant.id, contract or Contract(), now)  # type: ignore[call-arg]
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise AlreadyExists(f"tenant {name!r} exists already: another process made it just now") from error
+    contracts.store(session, tenant.id, contract or Contract(), now)
     _claim_waiting(session, tenant)
     return tenant
 
@@ -64,7 +79,9 @@ def find_active(session: Session, name_or_id: str) -> Tenant:
     """The tenant, unless it is suspended. Raises TenantSuspended, NotFound."""
     tenant = find(session, name_or_id)
     if tenant.status != "active":
-        raise TenantSuspended(f"tenant {tenant.name!r} is {tenant.status}: nothing runs and nothing is served")
+        raise TenantSuspended(
+            f"tenant {tenant.name!r} is {tenant.status}: nothing runs and nothing is served"
+        )
     return tenant
 
 
@@ -73,44 +90,67 @@ def active(session: Session) -> list[Tenant]:
     return list(session.scalars(select(Tenant).where(Tenant.status == "active").order_by(Tenant.name)))
 
 
+def present(session: Session) -> list[Tenant]:
+    """All tenants that were not erased, by name."""
+    return list(session.scalars(select(Tenant).where(Tenant.status != "erased").order_by(Tenant.name)))
+
+
 def suspend(session: Session, tenant: Tenant, suspended: bool) -> None:
     """Stop (or resume) everything of a tenant: searches, runs, captures into it go on being recorded."""
     session.execute(
-        update(Tenant)
-        .where(Tenant.id == tenant.id)
-        .values(status="suspended" if suspended else "active")
+        update(Tenant).where(Tenant.id == tenant.id).values(status="suspended" if suspended else "active")
     )
 
 
 def erase(session: Session, tenant: Tenant) -> None:
     """Remove every row that holds anything of the tenant's; the id stays taken, the name is free again.
 
-    The caller removes the index folder once this is committed.
+    A capture or a run under way loses its lease. The caller removes the index folder once this is committed.
     """
+    lock_tenant(session, tenant.id)
+    own = list(session.scalars(select(Source.id).where(Source.tenant_id == tenant.id).with_for_update()))
+    for source_id in own:
+        leases.bar(session, leases.capture_lease(source_id))
+    session.execute(delete(Lease).where(Lease.name == leases.ingest_lease(tenant.id)))
     parsed = select(ParsedDocument.id).where(ParsedDocument.tenant_id == tenant.id)
     runs = select(CanaryRun.id).where(CanaryRun.tenant_id == tenant.id)
     session.execute(delete(CanaryAnswer).where(CanaryAnswer.run_id.in_(runs)))
-    for table in (CanaryRun, Canary, Verdict, GenerationDocument, GenerationPin, Generation):
+    for table in (CanaryRun, Canary, Verdict, GenerationDocument, GenerationPin, Generation, Publication):
         session.execute(delete(table).where(table.tenant_id == tenant.id))
     session.execute(delete(Chunk).where(Chunk.parsed_id.in_(parsed)))
-    for by_tenant in (ParsedDocument, Vector, ApiKey):
+    for by_tenant in (ParsedDocument, Vector, ApiKey, ContractVersion, RunAttempt, RunOutcome, Alert):
         session.execute(delete(by_tenant).where(by_tenant.tenant_id == tenant.id))
     for by_scope in (Change, TenantCommit, Content, Head):
         session.execute(delete(by_scope).where(by_scope.scope == tenant.id))
+    session.execute(delete(SourceCommit).where(SourceCommit.source_id.in_(own)))
+    _blank_sources(session, own, tenant.created_at)
+    blank = {"status": "erased", "live_generation": None, "held_at": None, "held_reason": ""}
+    session.execute(update(Tenant).where(Tenant.id == tenant.id).values(**blank))
+
+
+def _blank_sources(session: Session, ids: list[int], removed_at: datetime) -> None:
+    # The empty rows stay, so that no later source is given their ids and finds what these left in a cache.
     session.execute(
         update(Source)
-        .where(Source.tenant_id == tenant.id)
-        .values(removed_at=tenant.created_at, uri="", options={}, cursor_state={})
-    )
-    session.execute(update(Tenant).where(Tenant.id == tenant.id).values(status="erased", live_generation=None))
+        .where(Source.id.in_(ids))
+        .values(
+            tenant_id=None, name="erased", removed_at=removed_at, uri="", owner="", options={},
+            cursor_state={}, position=None, error="",
+        )
+    )  # fmt: skip
 
 
 def waiting_scope(label: str) -> str:
-    """The scope of rows whose tenant does not exist yet."""
+    """The scope of rows whose tenant does not exist yet; a label too long for a name is cut and digested."""
+    if len(label) > LONGEST_LABEL:
+        label = f"{label[: LONGEST_LABEL - 17]}~{hashlib.sha256(label.encode()).hexdigest()[:16]}"
     return f"?{label}"
 
 
 def _claim_waiting(session: Session, tenant: Tenant) -> None:
+    # A capture of a shared source that began without this tenant must end before its rows are claimed.
+    shared = select(Source.id).where(Source.tenant_id.is_(None), Source.removed_at.is_(None))
+    session.execute(shared.order_by(Source.id).with_for_update())
     waiting = waiting_scope(tenant.name)
     for table in (Change, TenantCommit, Content, Head):
         session.execute(update(table).where(table.scope == waiting).values(scope=tenant.id))

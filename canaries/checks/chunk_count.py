@@ -48,7 +48,9 @@ def check(under_test: CandidateUnderTest) -> Verdict:
     return Verdict(NAME, passed, text, details=details)
 
 
-def unexplained(before: dict[tuple[int, str], Extent], after: dict[tuple[int, str], Extent]) -> tuple[float, float]:
+def unexplained(
+    before: dict[tuple[int, str], Extent], after: dict[tuple[int, str], Extent]
+) -> tuple[float, float]:
     """The shares of chunks and of tokens that surviving documents lost beyond what their sources did."""
     surviving = before.keys() & after.keys()
     expected_chunks = expected_tokens = chunks = tokens = 0.0
@@ -67,7 +69,7 @@ def _drop(expected: float, found: float) -> float:
 
 
 def extents(session: Session, generation: Generation) -> dict[tuple[int, str], Extent]:
-    """Each document's extent in a generation; what a rejected deletion keeps, or quarantine, has its old one."""
+    """Each document's extent in a generation; what rejection or quarantine keeps has its old one."""
     tokens = (
         select(Chunk.parsed_id, func.sum(Chunk.tokens).label("tokens"), func.count().label("chunks"))
         .where(

@@ -11,7 +11,7 @@ SHOWN = 10
 
 
 def check(under_test: CandidateUnderTest) -> Verdict:
-    """A canary whose documents were deleted is excused and counted; one whose documents just are not there is not."""
+    """A canary whose documents were deleted is excused; one whose documents just are not there is not."""
     questions = under_test.questions
     if not questions:
         text = "unguarded: there are no canaries; `holdfast canary import` gives known answers"

@@ -19,7 +19,7 @@ LEAST_COSINE = 0.999
 
 
 def check(under_test: CandidateUnderTest) -> Verdict:
-    """The stamp, the registry's row and the model on disk agree, and a sample encodes to the stored vectors."""
+    """The stamp, the registry and the model on disk agree, and a sample encodes to the stored vectors."""
     candidate, model = under_test.candidate, under_test.model
     with under_test.open() as reader:
         stamped = reader.spec.model
@@ -28,7 +28,8 @@ def check(under_test: CandidateUnderTest) -> Verdict:
         return Verdict(
             NAME,
             False,
-            f"the index is stamped {stamped}, the registry says {candidate.model_id}, the encoder is {model.id}",
+            f"the index is stamped {stamped}, "
+            f"the registry says {candidate.model_id}, the encoder is {model.id}",
             details={"stamped": stamped, "registered": candidate.model_id, "encoder": model.id},
         )
     return _compare(under_test, sample, model)
@@ -48,7 +49,8 @@ def _compare(under_test: CandidateUnderTest, sample: list[IndexPoint], model: Mo
     summary = (
         f"{len(sample)} sampled chunks encode to their stored vectors (least cosine {least:.6f})"
         if passed
-        else f"stored vectors are not those of {model.id}: the least cosine of {len(sample)} chunks is {least:.4f}"
+        else f"stored vectors are not those of {model.id}: "
+        f"the least cosine of {len(sample)} chunks is {least:.4f}"
     )
     return Verdict(
         NAME, passed, summary, details={"model": model.id, "sampled": len(sample), "least_cosine": least}

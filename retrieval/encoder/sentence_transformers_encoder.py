@@ -1,43 +1,55 @@
-"""The default encoder: sentence-transformers on the CPU, in float32."""
+"""The encoder that runs a sentence-transformers model on the CPU in float32.
+
+A vector depends a little on the texts that it is computed with: a batch is padded to its longest text, and the
+matrix kernels round by shape. DOCS
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.encoder.identity import ModelIdentity, identify, model_directory
-from retrieval.errors import EncoderUnavailable
+from retrieval.encoder.identity import ModelIdentity, identify
+from retrieval.encoder.model_directory import resolve
+from retrieval.errors import EncoderUnavailable, ModelMismatch
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-BATCH = 32
+_BATCH = 32
 
 
 class SentenceTransformersEncoder:
-    """Encodes with one loaded model. One text at a time in each process gets the processor's cores."""
+    """Made by `load`."""
 
-    def __init__(self, model: ModelIdentity, transformer: SentenceTransformer) -> None:
-        self.model = model
+    def __init__(self, model: ModelIdentity, directory: Path, transformer: SentenceTransformer) -> None:
+        self._model = model
+        self._directory = directory
         self._transformer = transformer
         self._lock = threading.Lock()
 
-    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """(n, dimension) float32, each row of length one.
+    @property
+    def model(self) -> ModelIdentity:
+        return self._model
 
-        A vector depends on the batch it is made in by float noise (about 1e-7): vectors are therefore kept,
-        not made again.
-        """
+    @property
+    def tokenizer_path(self) -> Path:
+        return self._directory / "tokenizer.json"
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         if not texts:
-            return np.zeros((0, self.model.dimension), dtype=np.float32)
-        with self._lock:
+            return np.empty((0, self._model.dimension), np.float32)
+        with self._lock:  # the tokenizer keeps padding and truncation as state
             vectors = self._transformer.encode(
                 list(texts),
-                batch_size=BATCH,
+                batch_size=_BATCH,
                 show_progress_bar=False,
                 convert_to_numpy=True,
                 normalize_embeddings=True,
@@ -45,16 +57,61 @@ class SentenceTransformersEncoder:
         return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
-def load(name: str) -> SentenceTransformersEncoder:
-    """Load a model by name. Raises EncoderUnavailable where it cannot be loaded."""
-    identity = identify(name)
-    try:
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging as transformers_logging
+def load(name: str, threads: int = 0) -> SentenceTransformersEncoder:
+    """Load a model by name or folder. threads: of the runtime, 0 leaves the choice to it.
 
-        transformers_logging.disable_progress_bar()
-        transformer = SentenceTransformer(str(model_directory(name)), device="cpu")
-    except (OSError, ValueError, ImportError) as error:
-        raise EncoderUnavailable(f"the embedding model {name!r} cannot be loaded: {error}") from error
-    transformer.max_seq_length = identity.max_tokens
-    return SentenceTransformersEncoder(identity, transformer)
+    Raises EncoderUnavailable, and ModelMismatch where what was loaded is not what its files say.
+    """
+    identity = identify(name)
+    directory = resolve(name).directory
+    transformer = _loaded(name, directory, threads)
+    encoder = SentenceTransformersEncoder(identity, directory, transformer)
+    _check(identity, transformer)
+    return encoder
+
+
+def _loaded(name: str, directory: Path, threads: int) -> SentenceTransformer:
+    try:
+        import torch
+        from sentence_transformers import SentenceTransformer
+
+        if threads:
+            torch.set_num_threads(threads)
+        with _quiet():
+            return SentenceTransformer(
+                str(directory), device="cpu", model_kwargs={"dtype": torch.float32}, local_files_only=True
+            )
+    except Exception as error:
+        raise EncoderUnavailable(
+            f"the embedding model {name!r} in {directory} cannot be loaded "
+            f"({type(error).__name__}: {error}): "
+            "install it again, or name another by HOLDFAST_EMBEDDING_MODEL"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars and no warnings of the library's own, here and only here."""
+    from transformers.utils import logging
+
+    library: Any = logging
+    shown, level = library.is_progress_bar_enabled(), library.get_verbosity()
+    library.disable_progress_bar()
+    library.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        library.set_verbosity(level)
+        if shown:
+            library.enable_progress_bar()
+
+
+def _check(identity: ModelIdentity, transformer: Any) -> None:  # noqa: ANN401
+    """What the files promised against what was loaded."""
+    loaded = (transformer.get_embedding_dimension(), transformer.max_seq_length)
+    promised = (identity.dimension, identity.max_tokens)
+    if loaded != promised:
+        subject = f"the registry row of {identity.name} (dimension and tokens {promised})"
+        raise ModelMismatch(subject, identity.id, f"{identity.name} with {loaded}")

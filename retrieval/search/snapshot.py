@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from registry import changelog, contracts, generations, tenants
 from registry.contract import Contract
-from registry.schema import GenerationDocument, Source
+from registry.errors import NotFound
+from registry.schema import (
+    ContractVersion,
+    Generation,
+    GenerationDocument,
+    GenerationPin,
+    Publication,
+    Source,
+    Tenant,
+)
 from retrieval.errors import GenerationNotServed, NothingPublished
+
+_CONTRACTS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,63 +40,136 @@ class Snapshot:
     published_at: datetime
     hidden: frozenset[tuple[str, str]]
     contract: Contract
+    contract_hash: str
+
+
+class Live(NamedTuple):
+    """Where a tenant's live pointer stands. `move` grows with every publication and every rollback."""
+
+    number: int
+    move: int
 
 
 def take(
-    session: Session,
-    tenant_id: str,
-    as_of: int | None = None,
-    serving: Callable[[int], int] | None = None,
-    candidate: int | None = None,
+    session: Session, tenant_id: str, as_of: int | None = None, candidate: int | None = None
 ) -> Snapshot:
     """The snapshot of a tenant's live generation, of a retained one (`as_of`), or of a candidate for the gate.
 
-    `serving` may name the generation before while the live one is being loaded. Raises NothingPublished,
-    GenerationNotServed, TenantSuspended.
+    Raises NothingPublished, GenerationNotServed, TenantSuspended, NotFound.
     """
-    tenant = tenants.find_active(session, tenant_id)
-    number = candidate or as_of or tenant.live_generation
-    if number is None:
+    tenant = active_tenant(session, tenant_id)
+    if candidate is not None:
+        return of_generation(session, tenant, candidate)
+    if as_of is not None:
+        return of_generation(session, tenant, as_of, servable=True)
+    return of_generation(session, tenant, live(session, tenant).number)
+
+
+def active_tenant(session: Session, tenant_id: str) -> Tenant:
+    """The tenant of an id (or of a name), unless it is suspended. Raises TenantSuspended, NotFound."""
+    found = session.get(Tenant, tenant_id)
+    if found is not None and found.status == "active":
+        return found
+    return tenants.find_active(session, tenant_id)
+
+
+def live(session: Session, tenant: Tenant) -> Live:
+    """Where the live pointer stands. Raises NothingPublished."""
+    if tenant.live_generation is None:
         raise NothingPublished(
             f"nothing is published for tenant {tenant.name} yet: run `holdfast ingest --tenant {tenant.name}`"
         )
-    if serving is not None and candidate is None and as_of is None:
-        number = serving(number)
-    found = next((g for g in generations.of_tenant(session, tenant.id) if g.number == number), None)
-    if found is None or (as_of is not None and found.status not in generations.SERVABLE):
-        state = "does not exist" if found is None else f"is {found.status}"
-        kept = [g.number for g in generations.of_tenant(session, tenant.id, generations.SERVABLE)]
-        raise GenerationNotServed(
-            f"generation {number} of tenant {tenant.name} {state}; served are {', '.join(map(str, kept)) or 'none'}"
-        )
+    newest = select(func.max(Publication.id)).where(Publication.tenant_id == tenant.id)
+    return Live(tenant.live_generation, session.scalar(newest) or 0)
+
+
+def of_generation(session: Session, tenant: Tenant, number: int, *, servable: bool = False) -> Snapshot:
+    """The snapshot of one generation, which must be live or retained where it is to be `servable`."""
+    found = _generation(session, tenant.id, number)
+    if found is None or (servable and found.status not in generations.SERVABLE):
+        raise GenerationNotServed(_why_not(session, tenant, number, found.status if found else None))
+    pins = _pins(session, tenant.id, number)
     return Snapshot(
         tenant.id,
         tenant.name,
         number,
         found.model_id,
         str(found.build["analyzer"]),
-        generations.positions(session, tenant.id, number),
+        {pin.name: pin.position for pin in pins},
         found.quiescent,
         found.published_at or found.created_at,
-        _hidden(session, tenant.id, number),
-        contracts.current(session, tenant.id),
+        _hidden(session, tenant.id, number, pins),
+        *_contract(session, tenant.id, found.contract),
     )
 
 
-def _hidden(session: Session, tenant_id: str, number: int) -> frozenset[tuple[str, str]]:
-    pins = {source: pin.seq for source, pin in generations.pins(session, tenant_id, number).items()}
-    query = select(Source.id, Source.name, Source.removed_at).where(Source.id.in_(pins))
-    sources = {source_id: (name, removed) for source_id, name, removed in session.execute(query)}
-    hidden = {
-        (sources[document.source_id][0], document.key)
-        for document in changelog.hidden_documents(session, tenant_id, pins)
-    }
-    for source_id, (name, removed) in sources.items():
-        if removed is not None:
-            keys = select(GenerationDocument.key).where(
-                GenerationDocument.tenant_id == tenant_id,
-                GenerationDocument.generation == number,
-                GenerationDocument.source_id == source_id,
-            )
-            hidden.update((name, key) for key in session.scalars(keys))
+def _generation(session: Session, tenant_id: str, number: int) -> Row[Any] | None:
+    contract = (
+        select(ContractVersion.hash)
+        .where(ContractVersion.tenant_id == tenant_id)
+        .order_by(ContractVersion.version.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    query = select(
+        Generation.status,
+        Generation.model_id,
+        Generation.build,
+        Generation.quiescent,
+        Generation.published_at,
+        Generation.created_at,
+        contract.label("contract"),
+    ).where(Generation.tenant_id == tenant_id, Generation.number == number)
+    return session.execute(query).first()
+
+
+def _why_not(session: Session, tenant: Tenant, number: int, status: str | None) -> str:
+    state = "does not exist" if status is None else f"is {status}"
+    kept = [str(g.number) for g in generations.of_tenant(session, tenant.id, generations.SERVABLE)]
+    return f"generation {number} of tenant {tenant.name} {state}; served are {', '.join(kept) or 'none'}"
+
+
+def _pins(session: Session, tenant_id: str, number: int) -> list[Row[Any]]:
+    query = (
+        select(
+            GenerationPin.source_id, GenerationPin.seq, GenerationPin.position, Source.name, Source.removed_at
+        )
+        .join(Source, Source.id == GenerationPin.source_id)
+        .where(GenerationPin.tenant_id == tenant_id, GenerationPin.generation == number)
+        .order_by(Source.name)
+    )
+    return list(session.execute(query))
+
+
+def _hidden(
+    session: Session, tenant_id: str, number: int, pins: list[Row[Any]]
+) -> frozenset[tuple[str, str]]:
+    names = {pin.source_id: pin.name for pin in pins}
+    seqs = {pin.source_id: pin.seq for pin in pins if pin.removed_at is None}
+    deleted = changelog.hidden_documents(session, tenant_id, seqs)
+    hidden = {(names[document.source_id], document.key) for document in deleted}
+    removed = [pin.source_id for pin in pins if pin.removed_at is not None]
+    if removed:
+        query = select(GenerationDocument.source_id, GenerationDocument.key).where(
+            GenerationDocument.tenant_id == tenant_id,
+            GenerationDocument.generation == number,
+            GenerationDocument.source_id.in_(removed),
+        )
+        hidden.update((names[source_id], key) for source_id, key in session.execute(query))
     return frozenset(hidden)
+
+
+_contracts: dict[str, tuple[Contract, str]] = {}
+
+
+def _contract(session: Session, tenant_id: str, stored_hash: str | None) -> tuple[Contract, str]:
+    """The contract in force and its hash, parsed once: what a row is stored under covers all its values."""
+    if stored_hash is None:
+        raise NotFound(f"tenant {tenant_id} has no contract")
+    known = _contracts.get(stored_hash)
+    if known is None:
+        contract = contracts.current(session, tenant_id)
+        if len(_contracts) >= _CONTRACTS:
+            _contracts.clear()
+        known = _contracts[stored_hash] = (contract, contract.hash)
+    return known

@@ -1,4 +1,4 @@
-"""What capture would know of a source: its commits folded into a state, in memory, with capture's own checks."""
+"""What capture would know of a source: its commits folded into a state, in memory and checked."""
 
 from __future__ import annotations
 

@@ -20,9 +20,7 @@ class GitRepository:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.time = 1_700_000_000
-        subprocess.run(
-            ["git", "init", "--quiet", "--bare", "-b", "main", str(path)], check=True, env=QUIET
-        )
+        subprocess.run(["git", "init", "--quiet", "--bare", "-b", "main", str(path)], check=True, env=QUIET)
 
     def git(self, *arguments: str, data: bytes | None = None) -> str:
         done = subprocess.run(
@@ -31,9 +29,7 @@ class GitRepository:
         )  # fmt: skip
         return done.stdout.decode(errors="surrogateescape").strip()
 
-    def commit(
-        self, files: dict[bytes, File], parents: tuple[str, ...] = (), branch: str = "main"
-    ) -> str:
+    def commit(self, files: dict[bytes, File], parents: tuple[str, ...] = (), branch: str = "main") -> str:
         """The new commit's id. Moves the branch there whether or not that is a fast-forward."""
         self.time += 60
         stream = [f"reset refs/heads/{branch}\n\ncommit refs/heads/{branch}\nmark :1\n".encode()]

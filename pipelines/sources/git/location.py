@@ -84,7 +84,9 @@ def _tip(repository: Repository, branch: str | None) -> str:
     if branch is None and len(names) == 1:  # a clone of a bundle may have a HEAD that names no branch
         return _tip(repository, names[0])
     if branch in names:
-        raise SourceUnavailable(f"git cannot read the newest commit of branch {branch!r} in {repository.directory}")
+        raise SourceUnavailable(
+            f"git cannot read the newest commit of branch {branch!r} in {repository.directory}"
+        )
     missing = f"there is no branch {branch!r}" if branch else "HEAD names no branch"
     there_are = f"there are {', '.join(names[:20])}; set --option branch=…" if names else "it has no branches"
     raise SourceUnavailable(f"{missing} in {repository.directory}: {there_are}")

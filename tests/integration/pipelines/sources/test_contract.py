@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -66,7 +65,7 @@ class Git:
 
 
 class Sqlite:
-    options = {"table": "notes", "key": "name", "body": "text"}
+    options: ClassVar = {"table": "notes", "key": "name", "body": "text"}
 
     def __init__(self, home: Path) -> None:
         self.path = home / "documents.db"
@@ -96,8 +95,8 @@ PLACES = {"folder": Folder, "git": Git, "sqlite": Sqlite}
 
 
 @pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    yield PLACES[request.param](tmp_path)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return PLACES[request.param](tmp_path)
 
 
 def test_the_first_read_is_one_snapshot(place):
@@ -143,7 +142,10 @@ def test_a_rename_is_a_deletion_and_an_upsert_in_one_commit(place):
     captured = snapshot(place.source())
     place.set({"b.md": "one"})
     assert captured.catch_up(place.source()) == 1
-    assert {type(change).__name__ + change.key for change in captured.changes[-1]} == {"Deletea.md", "Upsertb.md"}
+    assert {type(change).__name__ + change.key for change in captured.changes[-1]} == {
+        "Deletea.md",
+        "Upsertb.md",
+    }
 
 
 def test_a_document_can_leave_and_return(place):
@@ -161,8 +163,12 @@ def test_reading_again_from_one_cursor_gives_the_same_commits(place):
     place.set({"a.md": "one"})
     captured = snapshot(place.source())
     place.set({"a.md": "uno", "b.md": "two"})
-    once = [(c.position, c.committed_at, list(c.changes)) for c in place.source().read(captured.cursor, captured)]
-    again = [(c.position, c.committed_at, list(c.changes)) for c in place.source().read(captured.cursor, captured)]
+    once = [
+        (c.position, c.committed_at, list(c.changes)) for c in place.source().read(captured.cursor, captured)
+    ]
+    again = [
+        (c.position, c.committed_at, list(c.changes)) for c in place.source().read(captured.cursor, captured)
+    ]
     assert once == again
     assert len(once) == 1
 

@@ -213,8 +213,9 @@ def test_a_writer_while_changes_are_read_breaks_the_commit(root, name, how):
 def test_content_is_checked_against_its_hash_not_only_its_stat(root, monkeypatch):
     path = write(root / "a.md", "one")
     commit = next(opened(root).read(None, Captured()))
+    stamp = scan.Stamp.of(path.stat())
     path.write_text("six")
-    monkeypatch.setattr(scan.Stamp, "of", classmethod(lambda *_: None))
+    monkeypatch.setattr(scan.Stamp, "of", classmethod(lambda *_: stamp))
     with pytest.raises(SourceUnavailable):
         list(commit.changes)
 

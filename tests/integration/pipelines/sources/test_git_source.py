@@ -134,9 +134,7 @@ def test_every_step_equals_the_tree_of_its_commit(tmp_path_factory, steps):
         assert captured.cursor.position == on_line[-1]
         # A snapshot exactly where the known commit has left the first-parent line.
         taken = captured.commits[before:]
-        assert [commit.snapshot for commit in taken] == (
-            [False] * len(taken) if known in on_line else [True]
-        )
+        assert [commit.snapshot for commit in taken] == ([False] * len(taken) if known in on_line else [True])
 
 
 def test_each_commit_that_touches_documents_is_one_and_the_rest_fold(repository):
@@ -289,7 +287,9 @@ def test_a_damaged_object_is_unavailable(repository, damage, which):
     captured = snapshot(opened(repository))
     tip = repository.commit({b"a.md": b"2", b"z.md": b"giraffe"}, (first,))
     last = repository.commit({b"a.md": b"3", b"z.md": b"giraffe"}, (tip,))
-    name = repository.tree(tip)[b"z.md"] if which == "blob" else repository.git("rev-parse", f"{last}^{{tree}}")
+    name = (
+        repository.tree(tip)[b"z.md"] if which == "blob" else repository.git("rev-parse", f"{last}^{{tree}}")
+    )
     pack = next(iter((repository.path / "objects/pack").glob("*.pack")), None)
     if pack is not None:
         moved = repository.path.parent / "moved"
@@ -422,7 +422,9 @@ def test_an_unreachable_remote_is_unavailable(tmp_path):
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.skipif("HOLDFAST_DATASETS" not in os.environ, reason="HOLDFAST_DATASETS does not name the data sets")
+@pytest.mark.skipif(
+    "HOLDFAST_DATASETS" not in os.environ, reason="HOLDFAST_DATASETS does not name the data sets"
+)
 def test_the_history_of_the_peps(tmp_path, record_property):
     bundle, bare = Path(os.environ["HOLDFAST_DATASETS"]) / "peps.bundle", tmp_path / "peps.git"
     subprocess.run(["git", "clone", "-q", "--bare", str(bundle), str(bare)], check=True, env=QUIET)

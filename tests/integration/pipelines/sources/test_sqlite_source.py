@@ -100,7 +100,9 @@ def test_a_key_update_is_a_rename(database):
     assert captured.catch_up(database.source()) == 1
     assert captured.texts() == {"A": "1"}
     database.run("INSERT INTO notes VALUES ('b', '2')")
-    database.run("UPDATE notes SET name = 'x' WHERE name = 'A'", "UPDATE notes SET name = 'A' WHERE name = 'b'")
+    database.run(
+        "UPDATE notes SET name = 'x' WHERE name = 'A'", "UPDATE notes SET name = 'A' WHERE name = 'b'"
+    )
     captured.catch_up(database.source())
     assert captured.texts() == {"x": "1", "A": "2"}
 
@@ -333,7 +335,9 @@ def test_sweeps_and_changes_take_turns(make):
     database.prepare()
     database.run("INSERT INTO notes VALUES ('a', '1')")
     captured = snapshot(database.source())
-    trigger = database.writer.execute("SELECT sql FROM sqlite_master WHERE name = '_holdfast_notes_update'").fetchone()[0]
+    trigger = database.writer.execute(
+        "SELECT sql FROM sqlite_master WHERE name = '_holdfast_notes_update'"
+    ).fetchone()[0]
     for text in ("2", "3"):
         database.run("DROP TRIGGER _holdfast_notes_update", f"UPDATE notes SET text = '{text}'", trigger)
         database.clock.ahead += timedelta(hours=2)
@@ -390,7 +394,9 @@ def test_installing_later_begins_anew(make):
 
 
 def test_columns_become_documents(make):
-    database = make("id INTEGER PRIMARY KEY, Body BLOB, head TEXT, link TEXT, year INT, raw BLOB, big REAL, org")
+    database = make(
+        "id INTEGER PRIMARY KEY, Body BLOB, head TEXT, link TEXT, year INT, raw BLOB, big REAL, org"
+    )
     database.run(
         "INSERT INTO notes VALUES (1, 'é', 'T', 'https://x/1', 2001, x'00ff', 9e999, 'acme')",
         "INSERT INTO notes VALUES (2, x'6869', NULL, NULL, NULL, NULL, 1.5, NULL)",
@@ -471,11 +477,13 @@ def test_rows_without_a_key_are_shown_and_can_leave(make, install):
     assert captured.flaws() == {}
 
 
-@pytest.mark.parametrize("columns", ["name TEXT, text TEXT", "name PRIMARY KEY, text TEXT", "name, text TEXT"])
+@pytest.mark.parametrize(
+    "columns", ["name TEXT, text TEXT", "name PRIMARY KEY, text TEXT", "name, text TEXT"]
+)
 def test_keys_that_several_rows_have_are_unreadable_until_they_are_unique(make, columns):
     database = make(columns)
     database.prepare()
-    other = "1" if "PRIMARY" in columns else "'1'"  # 1 and '1' are two keys of one text
+    other = "'1'" if columns.startswith("name TEXT") else "1"  # two values of one text
     database.run("INSERT INTO notes VALUES ('1', 'x')", "INSERT INTO notes VALUES ('a', 'y')")
     captured = snapshot(database.source())
     database.run(f"INSERT INTO notes VALUES ({other}, 'z')")
@@ -606,6 +614,12 @@ def test_a_write_during_the_reading_of_changes_is_in_the_next_commit(make):
         assert {change.content for change in [first, *changes]} == {b"old"}
     captured = snapshot(database.source())
     assert set(captured.texts().values()) == {"new"}
+    database.run("UPDATE notes SET text = 'mid'")
+    for commit in database.source().read(captured.cursor, captured):
+        changes = iter(commit.changes)
+        first = next(changes)
+        database.run("UPDATE notes SET text = 'last'")
+        assert {change.content for change in [first, *changes]} == {b"mid"}
 
 
 KEYS = st.sampled_from(["a", "b", "c"])

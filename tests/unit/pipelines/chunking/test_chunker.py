@@ -93,7 +93,7 @@ def test_a_long_paragraph_is_cut_between_sentences(tokenizer):
         body = chunk.text.removeprefix("Title\n\n")
         assert body.startswith("Sentence ")
         assert body.endswith("ends.")
-        assert chunk.tokens > 180
+    assert all(chunk.tokens > 180 for chunk in chunks[:-1])
 
 
 def test_a_tail_that_would_be_tiny_is_balanced_with_the_chunk_before(tokenizer):
@@ -162,7 +162,7 @@ def test_work_is_linear_in_the_length(tokenizer):
             self.characters += len(text)
             return tokenizer.spans(text)
 
-    texts = [prose(2000), "word " * 40_000, "x" * 200_000, "line of a log file\n" * 10_000, "- \n" * 20_000]
+    texts = [prose(200), "word " * 6_000, "x" * 50_000, "line of a log file\n" * 1_500, "- \n" * 4_000]
     for text in texts:
         for kind in ("paragraph", "list", "code", "table", "quote"):
             counting = Counting()

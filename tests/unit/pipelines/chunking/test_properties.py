@@ -11,31 +11,31 @@ WORDS = st.one_of(
         ["the", "unaffable", "e.g.", "Fig.", "end.", "End!", "antidisestablishmentarianism", "\n", "|"]
     ),
     st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8),
-    st.integers(1, 600).map(lambda length: "x" * length),
-    st.integers(1, 300).map(lambda length: "xq7/" * length),
-    st.integers(1, 200).map(lambda length: "漢" * length),
-    st.integers(1, 300).map(lambda length: " " * length),
+    st.sampled_from([1, 90, 110, 700]).map(lambda length: "x" * length),
+    st.sampled_from([2, 20, 150]).map(lambda length: "xq7/" * length),
+    st.sampled_from([1, 9, 60]).map(lambda length: "漢" * length),
+    st.sampled_from([1, 9, 400]).map(lambda length: " " * length),
 )
 TEXTS = st.builds(
     lambda words, separator, times: separator.join(words) * times,
-    st.lists(WORDS, min_size=1, max_size=30),
+    st.lists(WORDS, min_size=1, max_size=12),
     st.sampled_from([" ", "\n", "", ". "]),
-    st.integers(1, 6),
+    st.sampled_from([1, 1, 1, 5]),
 ).filter(str.strip)
 HEADINGS = st.sampled_from(["Alpha", "Beta", "Gamma delta", "h" * 300, "Long heading of words " * 12])
 SECTIONS = st.builds(
     Section,
     st.lists(HEADINGS, max_size=3).map(tuple),
-    st.lists(st.builds(Block, KINDS, TEXTS), min_size=1, max_size=5).map(tuple),
+    st.lists(st.builds(Block, KINDS, TEXTS), min_size=1, max_size=3).map(tuple),
 )
 DOCUMENTS = st.builds(
     ParsedDocument,
     st.one_of(st.just(""), HEADINGS, st.just("Title \n words")),
-    st.lists(SECTIONS, min_size=1, max_size=6).map(tuple),
+    st.lists(SECTIONS, min_size=1, max_size=4).map(tuple),
 )
 LIMITS = st.sampled_from([16, 24, 64, 256])
 CHECKED = settings(
-    max_examples=250,
+    max_examples=120,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -92,7 +92,7 @@ def test_a_document_without_headings_and_tables_is_its_chunks_to_the_character(t
     assert dense("".join(chunk.text for chunk in chunks)) == dense("".join(block.text for block in blocks))
 
 
-@settings(CHECKED, max_examples=60)
+@settings(CHECKED, max_examples=40)
 @given(document=DOCUMENTS, limit=LIMITS)
 def test_the_same_document_gives_the_same_chunks(tokenizer, document, limit):
     chunker = Chunker(tokenizer, limit)
@@ -102,7 +102,7 @@ def test_the_same_document_gives_the_same_chunks(tokenizer, document, limit):
 
 
 class CharacterTokenizer:
-    """One token a character, and one more wherever a text holds an 'a' and later a 'b': counts do not add up."""
+    """One token a character, and one more for a text with a 'b' after an 'a': counts do not add up."""
 
     name = "characters"
     special_tokens = 3

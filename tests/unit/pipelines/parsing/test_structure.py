@@ -235,6 +235,7 @@ def test_html():
 
 def test_html_without_a_title_has_that_of_its_first_heading():
     assert parse(b"<h1>Only <i>heading</i></h1><p>x", "text/html").title == "Only heading"
+    assert parse(b"<h3>Banner</h3><h1>Real</h1><p>x", "text/html").title == "Real"
 
 
 def test_pdf():

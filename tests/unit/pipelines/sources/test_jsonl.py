@@ -94,7 +94,9 @@ def test_an_overlong_line_is_skipped_whole(monkeypatch):
 SHORT = st.text("ab\x00\ud800é", max_size=5)
 LINES = st.lists(
     st.one_of(
-        st.sampled_from([b"", b"  ", b"{", b"[]", b"\xff", b"\xef\xbb\xbf", b'{"_id": "a", "te', b'{"_id": 1,']),
+        st.sampled_from(
+            [b"", b"  ", b"{", b"[]", b"\xff", b"\xef\xbb\xbf", b'{"_id": "a", "te', b'{"_id": 1,']
+        ),
         st.fixed_dictionaries(
             {"_id": st.sampled_from(["a", "b", "@line1", "a@line2", "a@line3", 1, "1", "", None, True])},
             optional={"text": SHORT, "title": SHORT, "metadata": st.none()},

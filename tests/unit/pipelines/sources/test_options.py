@@ -66,7 +66,9 @@ def test_unknown_kinds_are_refused_with_those_there_are(tmp_path):
 @pytest.mark.parametrize("kind", ["folder", "git", "sqlite"])
 def test_opening_checks_options(kind, tmp_path):
     with pytest.raises(SourceError, match="no option 'colour'"):
-        open_source(kind, str(tmp_path), {**(TABLE if kind == "sqlite" else {}), "colour": "red"}, utc_now, tmp_path)
+        open_source(
+            kind, str(tmp_path), {**(TABLE if kind == "sqlite" else {}), "colour": "red"}, utc_now, tmp_path
+        )
 
 
 @pytest.mark.parametrize(

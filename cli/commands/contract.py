@@ -1,0 +1,93 @@
+"""`holdfast contract …`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.assignments import from_file, from_pairs, merged
+from cli.formatting import table
+from cli.logs import configure
+from cli.opening import opened_registry, settings
+from cli.options import Json, TenantOption, commands
+from cli.output import console, note, show
+from registry import contracts, tenants
+from registry.clock import utc_now
+from registry.contract import Contract
+
+app = commands("What a tenant is promised, and what the checks hold its index to.")
+
+
+@app.callback()
+def quietly() -> None:
+    configure(settings(), spoken=False)
+
+
+@app.command("show")
+def show_contract(tenant: TenantOption, as_json: Json = False) -> None:
+    """The contract in force, value by value."""
+    with opened_registry() as registry, registry.read() as session:
+        found = tenants.find(session, tenant)
+        contract = contracts.current(session, found.id)
+        version = contracts.version(session, found.id)
+
+    def render() -> None:
+        console().print(
+            f"contract of [bold]{found.name}[/bold], version {version}, hash {contract.hash[:12]}\n"
+        )
+        console().print(table(("name", "value", "meaning"), _rows(contract)))
+
+    show(as_json, _as_json(found.name, version, contract), render)
+
+
+def _rows(contract: Contract) -> list[tuple[str, str, str]]:
+    values = contract.model_dump(mode="json")
+    default = Contract().model_dump(mode="json")
+    return [
+        (name, f"{values[name]}" + ("" if values[name] == default[name] else " *"), field.description or "")
+        for name, field in Contract.model_fields.items()
+    ]
+
+
+def _as_json(tenant: str, version: int, contract: Contract) -> dict[str, Any]:
+    return {"tenant": tenant, "version": version, "hash": contract.hash, **contract.model_dump(mode="json")}
+
+
+@app.command("set")
+def set_contract(
+    tenant: TenantOption,
+    pairs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE…",
+            help="Values as JSON or plain text; dots reach inside: budgets.batch.tokens=100000",
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", metavar="F.json", help="A JSON object of values.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Change values of the contract: a new version, in force at once. It re-gates; it rebuilds nothing."""
+    values = merged(from_file(file) if file else {}, from_pairs(pairs or []))
+    with opened_registry() as registry, registry.write() as session:
+        found = tenants.find(session, tenant)
+        before = contracts.current(session, found.id)
+        contract = before.changed(merged(before.model_dump(mode="json"), values))
+        version = contracts.store(session, found.id, contract, utc_now())
+
+    def render() -> None:
+        changed = [name for name in Contract.model_fields if getattr(before, name) != getattr(contract, name)]
+        said = (
+            f"version {version}: {', '.join(changed)} changed"
+            if changed
+            else f"version {version}: nothing changed"
+        )
+        console().print(f"contract of [bold]{found.name}[/bold], {said}")
+        if changed:
+            note("The next ingest judges by it; searches read it from now on.")
+
+    show(as_json, _as_json(found.name, version, contract), render)

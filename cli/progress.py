@@ -1,0 +1,78 @@
+"""How far an ingestion is, on a terminal: a bar per stage; elsewhere a few lines on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from cli.output import side_console
+from pipelines.build.progress import Progress
+from pipelines.orchestration.log_progress import LoggedProgress
+
+FIRST, LAST = "capture", "checks"
+LAST_MEASURED = "index"
+
+
+class BarProgress:
+    """A `Progress` of bars. What has no size (capturing, checking) pulses."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+        self._totals: dict[str, int] = {}
+        self._done: dict[str, int] = {}
+        self._pulse(FIRST)
+
+    def begin(self, stage: str, total: int) -> None:
+        self._finish(FIRST)
+        self._tasks[stage] = self._bars.add_task(stage, total=max(total, 1))
+        self._totals[stage], self._done[stage] = total, 0
+        if not total:
+            self._bars.update(self._tasks[stage], total=1, completed=1)
+            self._begin_checks(stage)
+
+    def advance(self, stage: str, by: int = 1) -> None:
+        self._done[stage] += by
+        self._bars.advance(self._tasks[stage], by)
+        if self._done[stage] >= self._totals[stage]:
+            self._begin_checks(stage)
+
+    def _begin_checks(self, stage: str) -> None:
+        if stage == LAST_MEASURED and LAST not in self._tasks:
+            self._pulse(LAST)
+
+    def _pulse(self, stage: str) -> None:
+        self._tasks[stage] = self._bars.add_task(stage, total=None)
+
+    def _finish(self, stage: str) -> None:
+        self._bars.update(self._tasks[stage], total=1, completed=1)
+
+    def close(self) -> None:
+        """Fill what still pulses."""
+        for stage in (FIRST, LAST):
+            if stage in self._tasks:
+                self._finish(stage)
+
+
+@contextmanager
+def shown_progress(title: str) -> Iterator[Progress]:
+    """Progress for people: bars that vanish when done, or lines where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield LoggedProgress(lambda line: sys.stderr.write(f"{title}: {line}\n"))
+        return
+    columns = (
+        TextColumn("[bold]{task.description:<11}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Bars(*columns, console=side_console(), transient=True) as bars:
+        progress = BarProgress(bars)
+        try:
+            yield progress
+        finally:
+            progress.close()

@@ -1,0 +1,72 @@
+"""Sparse files: the copy reads the same, takes no more room, and the digest sees every byte."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrieval.index.edge.files import allocated_bytes, copy_tree, digest_file, digest_tree, sync_tree
+
+MEBIBYTE = 1 << 20
+
+
+def sparse(path: Path, size: int, writes: list[tuple[int, bytes]]) -> Path:
+    with path.open("wb") as file:
+        os.ftruncate(file.fileno(), size)
+        for offset, content in writes:
+            file.seek(offset)
+            file.write(content)
+    return path
+
+
+def test_a_copy_keeps_content_and_holes(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "deep").mkdir(parents=True)
+    sparse(source / "deep" / "a", 32 * MEBIBYTE, [(5000, b"x" * 5000), (20 * MEBIBYTE + 1, b"y")])
+    sparse(source / "b", 3 * MEBIBYTE + 17, [(3 * MEBIBYTE + 16, b"z")])
+    sparse(source / "empty", 0, [])
+    copy_tree(source, tmp_path / "copy")
+    assert digest_tree(tmp_path / "copy") == digest_tree(source)
+    for name in ("deep/a", "b", "empty"):
+        assert (tmp_path / "copy" / name).read_bytes() == (source / name).read_bytes()
+    assert allocated_bytes(tmp_path / "copy") <= allocated_bytes(source) < MEBIBYTE
+    sync_tree(tmp_path / "copy")
+
+
+def test_the_digest_does_not_depend_on_holes(tmp_path: Path) -> None:
+    original = sparse(tmp_path / "sparse", 2 * MEBIBYTE, [(MEBIBYTE, b"data")])
+    full = tmp_path / "full"
+    shutil.copyfile(original, full)
+    full.write_bytes(full.read_bytes())
+    assert full.stat().st_blocks > original.stat().st_blocks
+    assert digest_file(full) == digest_file(original)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 20_000), st.data())
+def test_any_changed_byte_changes_the_digest(tmp_path_factory, size: int, data) -> None:
+    path = tmp_path_factory.mktemp("digest") / "file"
+    sparse(path, size, [(data.draw(st.integers(0, size - 1)), b"\x01")])
+    before = digest_file(path)
+    content = bytearray(path.read_bytes())
+    content[data.draw(st.integers(0, size - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    assert digest_file(path) != before
+
+
+@pytest.mark.parametrize("size", [4095, 4097, 8192])
+def test_length_counts_even_where_all_is_zero(tmp_path: Path, size: int) -> None:
+    one = sparse(tmp_path / "one", size, [])
+    two = sparse(tmp_path / "two", size + 1, [])
+    assert digest_file(one) != digest_file(two)
+
+
+def test_ignored_names_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_bytes(b"")
+    (tmp_path / "kept").write_bytes(b"1")
+    assert list(digest_tree(tmp_path, frozenset({"lock"}))) == ["kept"]
