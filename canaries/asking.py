@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from canaries.metrics import mean, recall_at, reciprocal_rank
 from registry import changelog, generations
 from registry.canaries import Answer, Question
 from registry.database import Registry
-from registry.schema import Change, Head
+from registry.schema import Change, Head, Source
 from retrieval.errors import FloorUnmet
 from retrieval.search.query import SearchQuery
 from retrieval.search.searcher import Searcher
@@ -40,9 +40,14 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """All answers of one asking, and their means; None where no query counted."""
+    """All answers of one asking, and their means; None where no query counted.
+
+    `relevant` is what each counted question was judged by: its documents, deleted ones aside.
+    """
 
     answers: tuple[Answer, ...]
+    relevant: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    k: int = 0
 
     @property
     def recall(self) -> float | None:
@@ -60,21 +65,29 @@ class Asked:
 def known_documents(session: Session, tenant_id: str, number: int) -> Known:
     """What a generation serves and what was deleted, with the `_id`s of line documents as `#_id`.
 
-    A key counts as deleted only where no source has it now: a document that moved is looked for.
+    A key counts as deleted only where no source has it now: a document that moved is looked for. What a
+    removed source had is deleted.
     """
     rows = generations.documents(session, tenant_id, number)
     pins = {source: pin.seq for source, pin in generations.pins(session, tenant_id, number).items()}
     hidden = changelog.hidden_documents(session, tenant_id, pins)
+    removed = set(session.scalars(select(Source.id).where(Source.removed_at.is_not(None))))
     served = {
         row.key
         for row in rows
-        if row.state != "quarantined" and changelog.DocumentKey(row.source_id, row.key) not in hidden
+        if row.state != "quarantined"
+        and row.source_id not in removed
+        and changelog.DocumentKey(row.source_id, row.key) not in hidden
     }
-    present = select(Head.key).where(Head.scope == tenant_id)
+    present = select(Head.key).where(Head.scope == tenant_id, Head.source_id.not_in(removed))
     gone = (
         select(Change.key)
         .distinct()
-        .where(Change.scope == tenant_id, Change.op == "delete", Change.key.not_in(present))
+        .where(
+            Change.scope == tenant_id,
+            or_(Change.op == "delete", Change.source_id.in_(removed)),
+            Change.key.not_in(present),
+        )
     )
     deleted = set(session.scalars(gone)) - served
     return Known(_with_ids(served), _with_ids(deleted))
@@ -90,7 +103,8 @@ def ask(
     """Ask every question of one generation. One whose documents are all deleted is excused (recall None)."""
     with registry.read() as session:
         known = known_documents(session, tenant_id, number)
-    return Asked(tuple(_ask(searcher, tenant_id, number, question, known, k) for question in questions))
+    answers = tuple(_ask(searcher, tenant_id, number, question, known, k) for question in questions)
+    return Asked(answers, {question.id: known.of(question) for question in questions}, k)
 
 
 def _ask(searcher: Searcher, tenant_id: str, number: int, question: Question, known: Known, k: int) -> Answer:
@@ -108,13 +122,33 @@ def _ask(searcher: Searcher, tenant_id: str, number: int, question: Question, kn
     return Answer(question.id, found, recall_at(found, relevant, k), reciprocal_rank(found, relevant, k))
 
 
-def lost(before: dict[str, Answer], now: Asked) -> list[str]:
-    """Ids of canaries that found less than they did before, both times counted."""
-    found: list[str] = []
+def earlier(before: Mapping[str, Answer], now: Asked) -> Asked:
+    """What was found before, judged by what is still relevant now: so far a deletion explains a loss.
+
+    Only questions that counted both times are in it.
+    """
+    found = []
     for answer in now.answers:
         then = before.get(answer.canary_id)
         if then is None or then.recall is None or answer.recall is None:
             continue
-        if answer.recall < then.recall - 1e-9:
-            found.append(answer.canary_id)
-    return found
+        relevant = now.relevant[answer.canary_id]
+        found.append(
+            Answer(
+                answer.canary_id,
+                then.found,
+                recall_at(then.found, relevant, now.k),
+                reciprocal_rank(then.found, relevant, now.k),
+            )
+        )
+    return Asked(tuple(found), now.relevant, now.k)
+
+
+def lost(before: Mapping[str, Answer], now: Asked) -> list[str]:
+    """Ids of canaries that find less of what is still relevant than they did before."""
+    recall = {answer.canary_id: answer.recall or 0.0 for answer in now.answers}
+    return [
+        then.canary_id
+        for then in earlier(before, now).answers
+        if recall[then.canary_id] < (then.recall or 0.0) - 1e-9
+    ]

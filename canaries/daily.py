@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from canaries.asking import Asked, ask, lost
+from canaries.asking import Asked, ask, earlier, lost
 from canaries.checks.recall import below_floor
 from canaries.errors import CanaryCrashed
 from registry import alerts, canaries, contracts, generations, publication, tenants
@@ -19,7 +19,7 @@ from registry.clock import Clock
 from registry.contract import Contract
 from registry.database import Registry
 from registry.errors import RegistryError, RollbackRefused
-from registry.schema import Generation
+from registry.schema import CanaryRun, Generation
 from retrieval.errors import RetrievalError
 from retrieval.search.searcher import Searcher
 
@@ -90,9 +90,7 @@ def _judge(
         gate = canaries.newest_run(session, live.tenant_id, live.number, "gate")
         before = canaries.answers(session, gate.id) if gate else {}
     missing = lost(before, asked)
-    faults: list[str] = []
-    if asked.recall is not None and asked.mrr is not None:
-        faults += below_floor(contract, asked.recall, asked.mrr)
+    faults = [] if _floor_held(contract, gate, earlier(before, asked), asked) else _below(contract, asked)
     if missing:
         faults.append(f"{len(missing)} canaries lost an answer that they had at the gate")
     result = DailyResult(
@@ -109,6 +107,19 @@ def _judge(
         faults=tuple(faults),
     )
     return _record(registry, live, contract, questions, asked, result, clock)
+
+
+def _below(contract: Contract, asked: Asked) -> list[str]:
+    return [] if asked.recall is None or asked.mrr is None else below_floor(contract, asked.recall, asked.mrr)
+
+
+def _floor_held(contract: Contract, gate: CanaryRun | None, then: Asked, asked: Asked) -> bool:
+    """Whether a mean below the floor says nothing: at the gate all canaries together kept this very floor,
+    and these few, judged by what is still relevant, were below it then too.
+    """
+    if gate is None or gate.recall is None or gate.mrr is None or then.counted < asked.counted:
+        return False
+    return not below_floor(contract, gate.recall, gate.mrr) and bool(_below(contract, then))
 
 
 def _record(

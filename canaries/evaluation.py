@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class Judgement:
 def read_queries(path: Path) -> dict[str, str]:
     """Query texts by id, from JSON Lines of `{"_id", "text"}`. Raises InvalidJudgements."""
     found: dict[str, str] = {}
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in _lines(path):
         try:
             value = json.loads(line)
             found[str(value["_id"])] = str(value["text"])
@@ -42,8 +42,9 @@ def read_judgements(path: Path) -> list[Judgement]:
     Raises InvalidJudgements.
     """
     found: list[Judgement] = []
-    for number, row in enumerate(csv.reader(_lines(path), delimiter="\t"), start=1):
-        if number == 1 and row and row[0] == "query-id":
+    for number, line in _lines(path):
+        row = next(csv.reader([line], delimiter="\t"))
+        if not found and row[0] == "query-id":
             continue
         try:
             query, document, relevance = row
@@ -55,11 +56,13 @@ def read_judgements(path: Path) -> list[Judgement]:
     return found
 
 
-def _lines(path: Path) -> Iterable[str]:
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """Numbered lines that hold something. Only a line feed ends one: JSON may hold other separators raw."""
     try:
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidJudgements(f"{path} cannot be read as UTF-8 text: {error}") from error
+    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 def evaluate(

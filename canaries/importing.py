@@ -13,7 +13,8 @@ from registry.canaries import Question, canary_id
 def read_canaries(path: Path) -> list[Question]:
     """All canaries of a file. Raises InvalidCanary naming the line, also for a file without any."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Only a line feed ends a line: JSON may hold other separators raw.
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidCanary(f"{path} cannot be read as UTF-8 text: {error}") from error
     questions = list(_parse(path, lines))

@@ -23,6 +23,7 @@ run_coordinator:
 run_monitoring:
   enabled: true
   start_timeout_seconds: 180
+  max_runtime_seconds: 86400
   poll_interval_seconds: 60
 retention:
   schedule:

@@ -35,3 +35,6 @@ def configure(settings: Settings, *, spoken: bool) -> None:
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING) if level != logging.DEBUG else logging.INFO)
     logging.getLogger("holdfast").setLevel(level)
+    if level != logging.DEBUG:
+        # What Dagster has to say of a run is in its event log, and the outcome says what became of it.
+        handler.addFilter(lambda record: not record.name.startswith("dagster"))

@@ -17,7 +17,7 @@ __all__ = ["mirrors", "opened_registry", "settings"]
 def opened_registry(found: Settings | None = None) -> Iterator[Registry]:
     """The registry. Raises SchemaOutdated where `holdfast init` has not been run."""
     found = found or settings()
-    _refuse_missing(found)
+    refuse_missing(found)
     registry = Registry(found.registry)
     try:
         registry.ensure_current()
@@ -26,7 +26,7 @@ def opened_registry(found: Settings | None = None) -> Iterator[Registry]:
         registry.close()
 
 
-def _refuse_missing(found: Settings) -> None:
+def refuse_missing(found: Settings) -> None:
     """Only connecting would create an empty SQLite file, and a home folder wherever one happens to be."""
     if found.registry_url:
         return

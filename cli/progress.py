@@ -11,7 +11,6 @@ from rich.progress import Progress as Bars
 
 from cli.output import side_console
 from pipelines.build.progress import Progress
-from pipelines.orchestration.log_progress import LoggedProgress
 
 FIRST, LAST = "capture", "checks"
 LAST_MEASURED = "index"
@@ -58,11 +57,24 @@ class BarProgress:
                 self._finish(stage)
 
 
+class LineProgress:
+    """A line a stage, where no terminal shows bars."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+
+    def begin(self, stage: str, total: int) -> None:
+        sys.stderr.write(f"{self._title}: {stage}, {total} to do\n")
+
+    def advance(self, stage: str, by: int = 1) -> None:
+        return None
+
+
 @contextmanager
 def shown_progress(title: str) -> Iterator[Progress]:
     """Progress for people: bars that vanish when done, or lines where stderr is no terminal."""
     if not sys.stderr.isatty():
-        yield LoggedProgress(lambda line: sys.stderr.write(f"{title}: {line}\n"))
+        yield LineProgress(title)
         return
     columns = (
         TextColumn("[bold]{task.description:<11}"),

@@ -18,7 +18,8 @@ def raise_alert(
     session: Session, tenant_id: str, kind: str, subject: str, details: dict[str, Any], now: datetime
 ) -> Alert | None:
     """Record an alert. The same event (tenant, kind, subject, details) is recorded once: None then."""
-    encoded = json.dumps([tenant_id, kind, subject, details], sort_keys=True, default=str)
+    details = json.loads(json.dumps(details, default=str))
+    encoded = json.dumps([tenant_id, kind, subject, details], sort_keys=True)
     fingerprint = hashlib.sha256(encoded.encode()).hexdigest()
     added = insert_if_absent(
         session,

@@ -29,5 +29,6 @@ def lock_tenant(session: Session, tenant_id: str) -> Tenant:
 def insert_if_absent(session: Session, table: type[Base], **values: Any) -> bool:  # noqa: ANN401 - a row's columns
     """Add a row unless one with its key is there already; whether this call added it."""
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    added = session.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())
-    return bool(added.rowcount == 1)  # type: ignore[attr-defined]
+    key = [column for column in table.__table__.columns if column.primary_key]
+    statement = dialect.insert(table).values(**values).on_conflict_do_nothing().returning(*key)
+    return session.execute(statement).first() is not None

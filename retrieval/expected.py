@@ -40,7 +40,7 @@ def chunk_id(source: str, document: str, text_sha256: str, occurrence: int) -> s
 
 
 def expected_points(session: Session, generation: Generation) -> Iterator[IndexPoint]:
-    """Every point of a generation in (source, document, ordinal) order. Chunks without a vector are an error."""
+    """Every point of a generation in (source, document, ordinal) order; a chunk without a vector has none."""
     average = grid_value(generation.average_length_step)
     for row, identifier in _identified(session, _chunks(generation, with_vector=True)):
         yield IndexPoint(
@@ -57,7 +57,10 @@ def expected_ids(session: Session, generation: Generation) -> set[str]:
 
 
 def average_length(session: Session, parsed_ids: list[int]) -> float:
-    """Mean number of terms of the chunks of these parsed documents (one entry a document; repeats count)."""
+    """Mean number of terms of the chunks of these parsed documents (one entry a document; repeats count).
+
+    1 where there is no term at all: an average length is positive.
+    """
     weight = Counter(parsed_ids)
     distinct = sorted(weight)
     total = chunks = 0
@@ -70,7 +73,7 @@ def average_length(session: Session, parsed_ids: list[int]) -> float:
         for parsed_id, length, count in session.execute(query):
             total += int(length) * weight[parsed_id]
             chunks += count * weight[parsed_id]
-    return total / chunks if chunks else 1.0
+    return total / chunks if total else 1.0
 
 
 def _identified(session: Session, query: Select[Any]) -> Iterator[tuple[Row[Any], str]]:

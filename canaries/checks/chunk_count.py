@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from canaries.checks.candidate import CandidateUnderTest
-from registry.schema import Change, Chunk, Generation, GenerationDocument
+from registry import generations
+from registry.schema import Change, Chunk, Generation, GenerationDocument, Source
 from registry.verdicts import Verdict
 
 NAME = "chunk_count_holds"
@@ -34,12 +36,14 @@ def check(under_test: CandidateUnderTest) -> Verdict:
     with under_test.registry.read() as session:
         before = extents(session, under_test.live)
         after = extents(session, under_test.candidate)
-    chunk_drop, token_drop = unexplained(before, after)
+        vanished = before.keys() - after.keys() - deleted(session, under_test.live, under_test.candidate)
+    chunk_drop, token_drop = unexplained(before, after, vanished)
     allowed = under_test.contract.chunk_drop
     passed = max(chunk_drop, token_drop) <= allowed
     details = {
         "chunks": under_test.candidate.chunks,
         "live_chunks": under_test.live.chunks,
+        "vanished_documents": len(vanished),
         "unexplained_chunk_drop": round(chunk_drop, 4),
         "unexplained_token_drop": round(token_drop, 4),
         "allowed": allowed,
@@ -49,9 +53,14 @@ def check(under_test: CandidateUnderTest) -> Verdict:
 
 
 def unexplained(
-    before: dict[tuple[int, str], Extent], after: dict[tuple[int, str], Extent]
+    before: dict[tuple[int, str], Extent],
+    after: dict[tuple[int, str], Extent],
+    vanished: Set[tuple[int, str]] = frozenset(),
 ) -> tuple[float, float]:
-    """The shares of chunks and of tokens that surviving documents lost beyond what their sources did."""
+    """The shares of chunks and of tokens that surviving documents lost beyond what their sources did.
+
+    `vanished` documents were in the index and are not, though nobody deleted them: all of theirs is lost.
+    """
     surviving = before.keys() & after.keys()
     expected_chunks = expected_tokens = chunks = tokens = 0.0
     for key in surviving:
@@ -61,11 +70,41 @@ def unexplained(
         expected_tokens += was.tokens * share
         chunks += min(now.chunks, was.chunks * share)
         tokens += min(now.tokens, was.tokens * share)
+    expected_chunks += sum(before[key].chunks for key in vanished)
+    expected_tokens += sum(before[key].tokens for key in vanished)
     return _drop(expected_chunks, chunks), _drop(expected_tokens, tokens)
 
 
 def _drop(expected: float, found: float) -> float:
     return (expected - found) / expected if expected else 0.0
+
+
+def deleted(session: Session, live: Generation, candidate: Generation) -> set[tuple[int, str]]:
+    """Documents with a deletion between the pins of the two, and all of sources that were removed.
+
+    Read from the change log, not from what the build made of it.
+    """
+    found: set[tuple[int, str]] = set()
+    pins = generations.pins(session, candidate.tenant_id, candidate.number)
+    for source_id, before in generations.pins(session, live.tenant_id, live.number).items():
+        if source_id in pins:
+            query = select(Change.key).where(
+                Change.scope == candidate.tenant_id,
+                Change.source_id == source_id,
+                Change.op == "delete",
+                Change.seq > before.seq,
+                Change.seq <= pins[source_id].seq,
+            )
+        elif session.get_one(Source, source_id).removed_at is not None:
+            query = select(GenerationDocument.key).where(
+                GenerationDocument.tenant_id == live.tenant_id,
+                GenerationDocument.generation == live.number,
+                GenerationDocument.source_id == source_id,
+            )
+        else:
+            continue
+        found.update((source_id, key) for key in session.scalars(query))
+    return found
 
 
 def extents(session: Session, generation: Generation) -> dict[tuple[int, str], Extent]:

@@ -40,7 +40,7 @@ def check(under_test: CandidateUnderTest) -> Verdict:
     corpus = Corpus([identifier for identifier, _ in pairs], [terms for _, terms in pairs])
     if not corpus.ids:
         return Verdict(NAME, True, "the index is empty", details={"queries": 0})
-    step = grid_step(max(float(np.mean([terms.length for terms in corpus.terms])), 1e-9))
+    step = grid_step(float(np.mean([terms.length for terms in corpus.terms])) or 1.0)
     with under_test.open() as reader:
         if not step == candidate.average_length_step == reader.spec.average_length_step:
             return _wrong_step(step, candidate.average_length_step, reader.spec.average_length_step)
@@ -80,7 +80,9 @@ def _compare(reader: Reader, corpus: Corpus, queries: Sequence[TermCounts], aver
     faults = 0
     worst = 0.0
     for query, ranking in zip(queries, rankings, strict=True):
-        scores = dict(zip((corpus.ids[position] for position in sample), oracle.scores(query).tolist(), strict=True))
+        scores = dict(
+            zip((corpus.ids[position] for position in sample), oracle.scores(query).tolist(), strict=True)
+        )
         error, missed = _deviation(ranking, scores)
         worst = max(worst, error)
         faults += error > TOLERANCE or missed

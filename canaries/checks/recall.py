@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from canaries.asking import Asked, ask, lost
+import logging
+
+from canaries.asking import Asked, ask, earlier, lost
 from canaries.checks.candidate import CandidateUnderTest
+from registry import canaries
 from registry.contract import Contract
 from registry.verdicts import Verdict
+from retrieval.errors import RetrievalError
+
+log = logging.getLogger("holdfast.gate")
 
 NAME = "canary_recall"
 SHOWN = 10
@@ -14,7 +20,7 @@ SHOWN = 10
 def check(under_test: CandidateUnderTest) -> tuple[Verdict, Asked]:
     """Ask all canaries of the candidate, and of the live generation, and compare query by query."""
     candidate = _ask(under_test, under_test.candidate.number)
-    live = _ask(under_test, under_test.live.number) if under_test.live else None
+    live = _live(under_test, candidate)
     if candidate.recall is None or candidate.mrr is None:
         return _unguarded(under_test), candidate
     return _verdict(under_test, candidate, live), candidate
@@ -34,6 +40,22 @@ def _ask(under_test: CandidateUnderTest, number: int) -> Asked:
         under_test.questions,
         under_test.contract.k,
     )
+
+
+def _live(under_test: CandidateUnderTest, candidate: Asked) -> Asked | None:
+    """The live generation's answers now; what it answered at its own gate where it can no longer be asked.
+
+    A model that is gone or changed must not keep the generation that replaces it from being judged.
+    """
+    if under_test.live is None:
+        return None
+    try:
+        return _ask(under_test, under_test.live.number)
+    except RetrievalError as error:
+        log.warning("the live generation cannot be asked, its answers at the gate stand in: %s", error)
+    with under_test.registry.read() as session:
+        run = canaries.newest_run(session, under_test.live.tenant_id, under_test.live.number, "gate")
+        return earlier(canaries.answers(session, run.id), candidate) if run else None
 
 
 def _unguarded(under_test: CandidateUnderTest) -> Verdict:

@@ -62,7 +62,7 @@ def _post(url: str, body: dict[str, Any], client: httpx.Client | None) -> str:
     post = client.post if client else httpx.post
     try:
         response = post(url, json=body, timeout=TIMEOUT_SECONDS)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         log.warning("an alert could not be posted: %s", type(error).__name__)
         return f"{type(error).__name__}: {error}"
     return "" if response.is_success else f"the webhook answered {response.status_code}"

@@ -180,7 +180,14 @@ def _store_content(session: Session, scope: str, digest: str, body: bytes) -> No
 
 
 def _set_head(
-    session: Session, source_id: int, key: str, scope: str, seq: int, mark: str, digest: str, head: Head | None
+    session: Session,
+    source_id: int,
+    key: str,
+    scope: str,
+    seq: int,
+    mark: str,
+    digest: str,
+    head: Head | None,
 ) -> None:
     if head is None:
         session.add(
@@ -243,4 +250,3 @@ def _write_commit(
                 scope=scope, upserts=appended.upserts[scope], deletes=appended.deletes[scope], **shared
             )
         )
-

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from pipelines.capture.append import Appended, append_commit
 from pipelines.capture.mass_deletion import hold_mass_deletions, release_restored
 from pipelines.errors import CaptureBusy, SourceError
+from pipelines.lease_keeping import kept
 from pipelines.sources.kinds import open_source
 from pipelines.sources.source import Commit, Cursor
 from pipelines.sources.source import Source as OpenSource
@@ -23,7 +24,7 @@ from registry.changelog import RegisteredHeads
 from registry.clock import Clock, utc_now
 from registry.crash_points import crash_point
 from registry.database import Registry
-from registry.errors import LeaseHeld
+from registry.errors import LeaseHeld, LeaseLost
 from registry.schema import Source
 
 log = logging.getLogger("holdfast.capture")
@@ -84,13 +85,15 @@ class Capturer:
 
     def catch_up(self, source_id: int) -> Captured:
         """Read one source to its end. A source that cannot be read is noted, never raised."""
-        with self._registry.read() as session:
-            source = session.get_one(Source, source_id)
+        source = self._source(source_id)
         captured = Captured(source.name, source.position)
         try:
-            with self._lease(source) as token:
+            with self._lease(source_id) as token:
+                # Read again under the lease: whoever held it before may have moved the position.
+                source = self._source(source_id)
+                captured.position = source.position
                 self._read(source, captured, token)
-        except CaptureBusy:
+        except (CaptureBusy, LeaseLost):
             captured.busy = True
         except SourceError as error:
             captured.error = str(error)
@@ -99,17 +102,25 @@ class Capturer:
                 sources.record_failure(session, source_id, self._clock(), str(error))
         return captured
 
+    def _source(self, source_id: int) -> Source:
+        with self._registry.read() as session:
+            return session.get_one(Source, source_id)
+
     def _read(self, source: Source, captured: Captured, token: int) -> None:
         opened = open_source(source.kind, source.uri, source.options, self._clock, self._cache)
         cursor = None if source.position is None else Cursor(source.position, source.cursor_state)
         with self._registry.read() as session:
             for commit in opened.read(cursor, RegisteredHeads(session, source.id)):
                 self._append(source, opened, commit, captured, token)
+                # The next commit is read against the heads that this one left, not a snapshot before it.
+                session.rollback()
         self._record_look(source, opened, captured)
 
     def _record_look(self, source: Source, opened: OpenSource, captured: Captured) -> None:
         now = self._clock()
-        looked = source.checked_at is not None and (now - source.checked_at).total_seconds() < LOOK_RECORDED_EVERY
+        looked = (
+            source.checked_at is not None and (now - source.checked_at).total_seconds() < LOOK_RECORDED_EVERY
+        )
         if captured.commits or source.error or not looked:
             with self._registry.write() as session:
                 sources.record_look(session, source.id, now, opened.now())
@@ -148,15 +159,17 @@ class Capturer:
         return held
 
     @contextmanager
-    def _lease(self, source: Source) -> Iterator[int]:
-        name = leases.capture_lease(source.id)
+    def _lease(self, source_id: int) -> Iterator[int]:
+        name = leases.capture_lease(source_id)
         try:
             with self._registry.write() as session:
                 token = leases.acquire(session, name, self._holder, self._ttl, self._clock())
         except LeaseHeld as error:
             raise CaptureBusy(str(error)) from error
         try:
-            yield token
+            # A first read may take longer than the lease before it has anything to append.
+            with kept(self._registry, name, token, self._ttl, self._clock):
+                yield token
         finally:
             with self._registry.write() as session:
                 leases.release(session, name, token)

@@ -33,7 +33,13 @@ def source_health(session: Session, tenant_id: str, now: datetime) -> list[Sourc
             summary = f"failing since {source.failing_since:%Y-%m-%d %H:%M} UTC: {source.error}"
         found.append(
             SourceHealth(
-                source.name, source.owner, not source.error, summary, source.position, source.failing_since, age
+                source.name,
+                source.owner,
+                not source.error,
+                summary,
+                source.position,
+                source.failing_since,
+                age,
             )
         )
     return found

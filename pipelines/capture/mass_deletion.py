@@ -7,27 +7,17 @@ deletion after an accident still takes effect at once. One document is never a m
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from pipelines.capture.effects import CommitEffect, KeyChange, LiveDocuments
 from registry import alerts, changelog, contracts, generations
 from registry.schema import Change, GenerationDocument, Head, Source, TenantCommit
 
 SMALLEST_MASS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class CommitEffect:
-    """What one commit did to documents of the live generation (renames left out)."""
-
-    seq: int
-    hold: str
-    deleted: frozenset[str]
-    restored: frozenset[str]
 
 
 def offending(effects: Sequence[CommitEffect], live_documents: int, share: float) -> list[int]:
@@ -48,7 +38,7 @@ def offending(effects: Sequence[CommitEffect], live_documents: int, share: float
 
 
 def hold_mass_deletions(session: Session, tenant_id: str, source: Source, now: datetime) -> list[int]:
-    """Hold what must be held among a tenant's commits since its live generation, and raise an alert."""
+    """Hold a tenant's newest commit if its deletions are a mass, and raise an alert; gives what was held."""
     live = generations.live(session, tenant_id)
     pin = generations.pins(session, tenant_id, live.number).get(source.id) if live else None
     if live is None or pin is None:
@@ -58,10 +48,12 @@ def hold_mass_deletions(session: Session, tenant_id: str, source: Source, now: d
         return []
     documents = generations.count_documents(session, tenant_id, live.number, source.id)
     effects = _effects(session, tenant_id, source.id, live.number, commits)
-    held = offending(effects, documents, contracts.current(session, tenant_id).mass_deletion_share)
+    share = contracts.current(session, tenant_id).mass_deletion_share
+    # Only the newest commit can be held: what an earlier one deleted is hidden already, and stays so.
+    held = [seq for seq in offending(effects, documents, share) if seq == commits[-1].seq]
     if held:
         changelog.set_hold(session, tenant_id, source.id, held, "held", "", now)
-        _alert(session, tenant_id, source, [c for c in commits if c.seq in held], documents, now)
+        _alert(session, tenant_id, source, [e for e in effects if e.seq in held], commits, documents, now)
     return held
 
 
@@ -84,7 +76,7 @@ def _still_absent(session: Session, tenant_id: str, source_id: int, seq: int) ->
     return session.execute(query).first() is not None
 
 
-def _deletions(tenant_id: str, source_id: int, seq: int) -> Select[tuple[str]]:
+def _deletions(tenant_id: str, source_id: int, seq: int) -> Select[str]:
     return select(Change.key).where(
         Change.scope == tenant_id,
         Change.source_id == source_id,
@@ -102,41 +94,38 @@ def _effects(
         GenerationDocument.generation == live,
         GenerationDocument.source_id == source_id,
     )
-    query = select(Change.seq, Change.op, Change.key).where(
-        Change.scope == tenant_id,
-        Change.source_id == source_id,
-        Change.seq >= commits[0].seq,
-        Change.moved.is_(False),
-        Change.key.in_(in_live),
+    query = (
+        select(Change.seq, Change.op, Change.key, Change.moved, Change.content_sha256)
+        .where(Change.scope == tenant_id, Change.source_id == source_id, Change.seq >= commits[0].seq)
+        .order_by(Change.seq)
     )
-    deleted: dict[int, set[str]] = {}
-    restored: dict[int, set[str]] = {}
-    for seq, op, key in session.execute(query):
-        (deleted if op == "delete" else restored).setdefault(seq, set()).add(key)
+    changes: dict[int, list[KeyChange]] = {}
+    for seq, op, key, moved, content in session.execute(query):
+        changes.setdefault(seq, []).append(KeyChange(op, key, moved, content))
+    documents = LiveDocuments(set(session.scalars(in_live)))
     return [
-        CommitEffect(c.seq, c.hold, _frozen(deleted.get(c.seq)), _frozen(restored.get(c.seq)))
-        for c in commits
+        CommitEffect(commit.seq, commit.hold, *documents.apply(changes.get(commit.seq, ())))
+        for commit in commits
     ]
-
-
-def _frozen(keys: Set[str] | None) -> frozenset[str]:
-    return frozenset(keys or ())
 
 
 def _alert(
     session: Session,
     tenant_id: str,
     source: Source,
+    held: Sequence[CommitEffect],
     commits: Sequence[TenantCommit],
     documents: int,
     now: datetime,
 ) -> None:
+    gone = len(frozenset[str]().union(*(effect.deleted for effect in held)))
+    positions = {commit.seq: commit.position for commit in commits}
     alerts.raise_alert(
         session,
         tenant_id,
         "mass_deletion_held",
-        f"{sum(c.deletes for c in commits)} deletions of {documents} documents in source {source.name} wait for a person: "
+        f"deletions of {gone} of {documents} documents of source {source.name} wait for a person: "
         "`holdfast deletion list`, then confirm or reject",
-        {"source": source.name, "commits": [commit.position for commit in commits]},
+        {"source": source.name, "commits": [positions[effect.seq] for effect in held]},
         now,
     )

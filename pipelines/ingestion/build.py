@@ -20,7 +20,7 @@ from pipelines.build.staging import Staged, stage_candidate
 from pipelines.errors import IngestRefused
 from pipelines.ingestion.outcome import ChunkCounts, DocumentCounts, Outcome, Work
 from pipelines.pin.pins import Pins, choose_pins
-from registry import canaries, contracts, generations, models, tenants, verdicts
+from registry import canaries, contracts, generations, leases, models, tenants, verdicts
 from registry.clock import Clock
 from registry.crash_points import crash_point
 from registry.database import Registry
@@ -85,9 +85,7 @@ def _plan(session: Session, builder: Builder, tenant_id: str) -> Plan:
     base = generations.live(session, tenant_id)
     pins = choose_pins(session, tenant_id, builder.clock())
     rejected = session.scalars(
-        select(TenantCommit.position).where(
-            TenantCommit.scope == tenant_id, TenantCommit.hold == "rejected"
-        )
+        select(TenantCommit.position).where(TenantCommit.scope == tenant_id, TenantCommit.hold == "rejected")
     ).all()
     mark = identity(builder.configuration, pins.pins, base.number if base else None, rejected)
     return Plan(pins, mark, base, document_set(session, tenant_id, base, pins.pins))
@@ -100,7 +98,10 @@ def _settled(session: Session, builder: Builder, name: str, tenant_id: str, plan
     if base is not None:
         outcome.sources = generations.positions(session, tenant_id, base.number)
         outcome.quiescent = base.quiescent
-        outcome.documents = DocumentCounts(live=base.documents, quarantined=base.quarantined)
+        counted = DocumentCounts(**base.statistics.get("documents", {}))
+        outcome.documents = DocumentCounts(
+            live=base.documents, quarantined=counted.quarantined, stale=counted.stale
+        )
         outcome.chunks = ChunkCounts(live=base.chunks, unchanged=base.chunks)
         outcome.checks = verdicts.of_generation(session, tenant_id, base.number)
     if not plan.pins.pins and (base is None or not plan.documents.gone):
@@ -146,8 +147,8 @@ def _judged_before(
         outcome = _outcome_of(session, rejected, "rejected", found)
         if found:
             outcome.reason = (
-                f"generation {rejected.number} was rejected and neither its pins, its configuration, the contract "
-                "nor the canaries changed since"
+                f"generation {rejected.number} was rejected and neither its pins, its configuration, "
+                "the contract nor the canaries changed since"
             )
             return outcome
         rejected.status, rejected.fencing_token, rejected.run = "candidate", fencing_token, run
@@ -218,7 +219,9 @@ def _build(
     with builder.registry.read() as session:
         outcome.sources = generations.positions(session, tenant_id, candidate.number)
         failures = _failures(session, rows)
-    outcome.work = Work(prepared.prepared, prepared.remembered, embedding.cache_hits, staged.written, failures)
+    outcome.work = Work(
+        prepared.prepared, prepared.remembered, embedding.cache_hits, staged.written, failures
+    )
     _seal(builder, candidate, staged, outcome)
     return outcome
 
@@ -242,6 +245,8 @@ def _begin(
     fencing_token: int,
 ) -> Generation:
     with builder.registry.write() as session:
+        # A run that lost its lease must not abandon the candidate of the one that took over.
+        _refuse_if_fenced(session, tenant_id, fencing_token)
         candidate = generations.begin(
             session,
             tenant_id,
@@ -264,13 +269,19 @@ def _begin(
     return candidate
 
 
+def _refuse_if_fenced(session: Session, tenant_id: str, fencing_token: int) -> None:
+    if not leases.is_current(session, leases.ingest_lease(tenant_id), fencing_token):
+        raise IngestRefused(f"another run took over the ingestion of tenant {tenant_id}: this one ends here")
+
+
 def _seal(builder: Builder, candidate: Generation, staged: Staged, outcome: Outcome) -> None:
     encoded = outcome.as_json()
     with builder.registry.write() as session:
         stored = generations.get(session, candidate.tenant_id, candidate.number)
         if stored.status != "candidate":
             raise IngestRefused(
-                f"generation {stored.number} of tenant {outcome.tenant} is {stored.status}: another run took over"
+                f"generation {stored.number} of tenant {outcome.tenant} is {stored.status}: "
+                "another run took over"
             )
         stored.digest = staged.digest
         stored.statistics = {name: encoded[name] for name in ("documents", "chunks", "embedded", "work")}
@@ -284,12 +295,12 @@ def _count(plan: Plan, rows: Sequence[ManifestRow]) -> DocumentCounts:
         added=plan.documents.added,
         changed=plan.documents.changed,
         deleted=len(plan.documents.gone),
-        quarantined=sum(bool(row.error) and row.error != "its deletion was rejected" for row in rows),
+        quarantined=sum(row.failed for row in rows),
         stale=sum(row.state == "stale" for row in rows),
     )
 
 
 def _failures(session: Session, rows: Sequence[ManifestRow]) -> dict[str, int]:
-    failed = Counter(row.source_id for row in rows if row.state != "live")
+    failed = Counter(row.source_id for row in rows if row.failed)
     names = {source.id: source.name for source in session.scalars(select(Source))}
     return {names[source_id]: count for source_id, count in failed.items()}

@@ -41,14 +41,18 @@ def _due(session: Session, tenant: Tenant, configuration: BuildConfiguration, cl
         select(TenantCommit.position).where(TenantCommit.scope == tenant.id, TenantCommit.hold == "rejected")
     ).all()
     mark = identity(configuration, pins.pins, live.number if live else None, rejected)
-    if live is not None and not _differs(session, tenant.id, configuration, {p.source_id: p.seq for p in pins.pins}):
+    if live is not None and not _differs(
+        session, tenant.id, configuration, {p.source_id: p.seq for p in pins.pins}
+    ):
         return None
     if _is_rejected(session, tenant.id, mark):
         return None
     return Due(tenant.id, mark)
 
 
-def _differs(session: Session, tenant_id: str, configuration: BuildConfiguration, pins: dict[int, int]) -> bool:
+def _differs(
+    session: Session, tenant_id: str, configuration: BuildConfiguration, pins: dict[int, int]
+) -> bool:
     live = generations.live(session, tenant_id)
     if live is None or live.build != configuration.as_dict():
         return True

@@ -7,7 +7,6 @@ step repeated, skipped or run out of order cannot do more than the registry allo
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,10 +21,11 @@ from pipelines.errors import IngestBusy, IngestRefused
 from pipelines.ingestion.build import Builder, build_candidate
 from pipelines.ingestion.outcome import Outcome
 from pipelines.ingestion.retention import remove_unserved
+from pipelines.lease_keeping import kept
 from registry import generations, leases, publication, tenants
 from registry.clock import Clock, utc_now
 from registry.database import Registry
-from registry.errors import LeaseHeld, LeaseLost, PublicationRefused
+from registry.errors import LeaseHeld, PublicationRefused
 from registry.publication import Published
 from registry.schema import Generation
 from registry.settings import Settings
@@ -96,7 +96,8 @@ class Ingestion:
         )
         if under_test.candidate.status != "candidate":
             raise IngestRefused(
-                f"generation {number} of tenant {tenant_id} is {under_test.candidate.status}: nothing to judge"
+                f"generation {number} of tenant {tenant_id} is {under_test.candidate.status}: "
+                "nothing to judge"
             )
         with self._kept(tenant_id, under_test.candidate.fencing_token):
             return gate.judge(under_test, self.clock)
@@ -136,25 +137,15 @@ class Ingestion:
 
     @contextmanager
     def _kept(self, tenant_id: str, token: int) -> Iterator[None]:
-        """Renew the lease in the background; what was lost meanwhile shows when it is to be published."""
-        name, done = leases.ingest_lease(tenant_id), threading.Event()
-
-        def renew() -> None:
-            while not done.wait(self.settings.lease_seconds / 3):
-                try:
-                    with self.registry.write() as session:
-                        leases.renew(session, name, token, self.settings.lease_seconds, self.clock())
-                except LeaseLost as error:
-                    log.warning("%s", error)
-                    return
-
-        thread = threading.Thread(target=renew, name=f"lease-{tenant_id}", daemon=True)
-        thread.start()
+        """Keep the lease while the block runs, and give it back where it fails: that run goes no further."""
+        name = leases.ingest_lease(tenant_id)
         try:
-            yield
-        finally:
-            done.set()
-            thread.join()
+            with kept(self.registry, name, token, self.settings.lease_seconds, self.clock):
+                yield
+        except BaseException:
+            with self.registry.write() as session:
+                leases.release(session, name, token)
+            raise
 
 
 def open_ingestion(settings: Settings, clock: Clock = utc_now) -> Ingestion:

@@ -11,7 +11,7 @@ from pipelines.orchestration.capture_asset import GROUP, OWNERS, captured_change
 from pipelines.orchestration.log_progress import LoggedProgress
 from pipelines.orchestration.partitions import tenant_partitions
 from pipelines.orchestration.progress import shown
-from pipelines.orchestration.resources import IngestionResource
+from pipelines.orchestration.resources import IngestionResource, released_unless_published
 from registry import runs
 
 
@@ -44,12 +44,14 @@ def build(
     """Build a candidate. Where there is nothing to build, every product is skipped and so is what follows."""
     parts, tenant_id, run = ingestion.get(), context.partition_key, context.run_id
     started = time.perf_counter()
-    outcome = parts.build(tenant_id, run, shown(LoggedProgress(context.log.info)))
-    outcome.seconds = time.perf_counter() - started
-    with parts.registry.write() as session:
-        runs.record_outcome(session, run, tenant_id, outcome.as_json(), parts.clock())
+    with released_unless_published(parts, tenant_id, run) as release:
+        outcome = parts.build(tenant_id, run, shown(LoggedProgress(context.log.info)))
+        outcome.seconds = time.perf_counter() - started
+        with parts.registry.write() as session:
+            runs.record_outcome(session, run, tenant_id, outcome.as_json(), parts.clock())
+        if outcome.status != "published":
+            release()
     if outcome.status != "published":
-        parts.release(tenant_id, run)
         _explain(context, outcome)
         return
     for name, metadata in _metadata(outcome).items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import dagster as dg
@@ -17,6 +19,20 @@ def opened(settings: Settings) -> Ingestion:
     return open_ingestion(settings)
 
 
+@contextmanager
+def released_unless_published(parts: Ingestion, tenant_id: str, run: str) -> Iterator[Callable[[], None]]:
+    """A step between a tenant's lease and its publication: gives the lease back on a failure, or on request."""
+
+    def release() -> None:
+        parts.release(tenant_id, run)
+
+    try:
+        yield release
+    except BaseException:
+        release()
+        raise
+
+
 class IngestionResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Opens ingestion by the environment's settings."""
 
@@ -25,15 +41,16 @@ class IngestionResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return opened(Settings())  # type: ignore[call-arg]
 
     def judge_run(self, tenant_id: str, run: str) -> list[Verdict]:
-        """Judge what this run built; a refused candidate ends the run, so its lease goes back."""
+        """Judge what this run built; a refused candidate, or a crash, ends the run, so its lease goes back."""
         parts = self.get()
-        candidate = parts.candidate(tenant_id, run)
-        if candidate is None:
-            raise dg.Failure(
-                f"this run built no candidate for tenant {tenant_id}: materialise from captured_changes on",
-                allow_retries=False,
-            )
-        found = parts.judge(tenant_id, candidate.number)
-        if any(verdict.holds_back for verdict in found):
-            parts.release(tenant_id, run)
+        with released_unless_published(parts, tenant_id, run) as release:
+            candidate = parts.candidate(tenant_id, run)
+            if candidate is None:
+                raise dg.Failure(
+                    f"this run built no candidate for tenant {tenant_id}: materialise from captured_changes on",
+                    allow_retries=False,
+                )
+            found = parts.judge(tenant_id, candidate.number)
+            if any(verdict.holds_back for verdict in found):
+                release()
         return found

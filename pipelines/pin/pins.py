@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from pipelines.pin.quiet_point import Choice, CommitTime, choose
 from pipelines.sources.options import parse_options
 from registry import changelog, generations, sources
 from registry.changelog import PinnedAt
-from registry.schema import GenerationPin, Source, TenantCommit
+from registry.schema import Change, GenerationPin, Source, TenantCommit
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def choose_pins(session: Session, tenant_id: str, now: datetime) -> Pins:
         held = [commit for commit in commits if commit.hold == "held"]
         if held:
             stopped[source.name] = [commit.position for commit in held]
-        choice = _choose(source, commits, held, now)
+        choice = _choose(source, commits, held, _accidents(session, tenant_id, source.id, commits), now)
         if choice is not None:
             pins.append(_pinned_at(source, commits, choice))
         elif previous is not None:
@@ -53,7 +53,11 @@ def choose_pins(session: Session, tenant_id: str, now: datetime) -> Pins:
 
 
 def _choose(
-    source: Source, commits: list[TenantCommit], held: list[TenantCommit], now: datetime
+    source: Source,
+    commits: list[TenantCommit],
+    held: list[TenantCommit],
+    accidents: set[int],
+    now: datetime,
 ) -> Choice | None:
     timing = parse_options(source.kind, source.options)
     return choose(
@@ -62,13 +66,45 @@ def _choose(
         timing.quiescence,
         timing.max_staleness,
         held[0].seq if held else None,
+        accidents,
     )
 
 
+def _accidents(session: Session, tenant_id: str, source_id: int, commits: list[TenantCommit]) -> set[int]:
+    """Commits from a mass deletion that was held up to the one that brought the last of its documents back.
+
+    Nobody ever confirmed that deletion: to publish a state within it would make it true after all.
+    """
+    found: set[int] = set()
+    for commit in commits:
+        if commit.hold == "restored":
+            mended = _mended_at(session, tenant_id, source_id, commit.seq)
+            found.update(c.seq for c in commits if commit.seq <= c.seq < mended)
+    return found
+
+
+def _mended_at(session: Session, tenant_id: str, source_id: int, seq: int) -> int:
+    of_source = (Change.scope == tenant_id, Change.source_id == source_id)
+    deleted = select(Change.key).where(
+        *of_source, Change.seq == seq, Change.op == "delete", Change.moved.is_(False)
+    )
+    query = (
+        select(func.min(Change.seq))
+        .where(*of_source, Change.seq > seq, Change.op != "delete", Change.key.in_(deleted))
+        .group_by(Change.key)
+    )
+    return max(session.scalars(query), default=seq + 1)
+
+
 def source_now(source: Source, now: datetime) -> datetime:
-    """The time on the source's clock: what it said at the last good look, plus what has passed since."""
+    """The time on the source's clock: what it said at the last good look, plus what has passed since.
+
+    While the source cannot be read, nothing has passed: what it committed meanwhile is not known.
+    """
     if source.source_time is None or source.checked_at is None:
         return now
+    if source.error:
+        return source.source_time
     return source.source_time + (now - source.checked_at)
 
 
@@ -87,7 +123,7 @@ def oldest_unpublished(session: Session, tenant_id: str) -> TenantCommit | None:
     """The oldest captured commit that the live generation does not hold."""
     live = generations.live(session, tenant_id)
     pinned = generations.pins(session, tenant_id, live.number) if live else {}
-    found = []
+    found: list[TenantCommit] = []
     for source in sources.of_tenant(session, tenant_id):
         previous = pinned.get(source.id)
         query = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -29,11 +29,13 @@ def choose(
     quiescence: float,
     max_staleness: float,
     barrier: int | None = None,
+    excluded: Set[int] = frozenset(),
 ) -> Choice | None:
     """The pin among unpublished commits (in order); None where waiting is right.
 
     A commit is quiet when no other followed within `quiescence` seconds. Without a quiet one, the newest is
-    taken once the oldest is older than `max_staleness` seconds. Nothing from `barrier` on is ever taken.
+    taken once the oldest is older than `max_staleness` seconds. Nothing from `barrier` on is ever taken,
+    nor what is `excluded`.
     """
     if not commits:
         return None
@@ -42,14 +44,14 @@ def choose(
     allowed = [
         (commit, end)
         for commit, end in zip(commits, ends, strict=True)
-        if barrier is None or commit.seq < barrier
+        if (barrier is None or commit.seq < barrier) and commit.seq not in excluded
     ]
     if not allowed:
         return None
     for commit, end in reversed(allowed):
         if end - commit.committed_at >= window:
             return Choice(commit.seq, True)
-    oldest, newest = allowed[0][0], allowed[-1][0]
+    oldest, newest = commits[0], allowed[-1][0]
     if source_now - oldest.committed_at > timedelta(seconds=max_staleness):
         return Choice(newest.seq, False)
     return None

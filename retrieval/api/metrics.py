@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
-from registry import generations, sources, tenants
 from registry.clock import Clock
 from registry.database import Registry
-from registry.schema import Alert, CanaryRun, Tenant, TenantCommit
+from registry.schema import Alert, CanaryRun, Generation, Source, Tenant, TenantCommit
 
 BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
+
+BY_TENANT = {
+    "live_generation": "Number of the live generation.",
+    "documents": "Documents of the live generation.",
+    "quarantined_documents": "Documents in quarantine.",
+    "chunks": "Chunks of the live generation.",
+    "generation_age_seconds": "Seconds since the live generation was published.",
+    "canary_recall": "Recall of the newest asking of the live generation's canaries.",
+    "ingestion_held": "1 while ingestion is held after a rollback.",
+    "held_commits": "Commits whose deletions wait for a person.",
+}
+BY_SOURCE = {
+    "source_up": "1 where the newest look at a source succeeded.",
+    "source_age_seconds": "Seconds since the last good look at a source.",
+}
+
+Families = dict[str, GaugeMetricFamily]
 
 
 class ApiMetrics:
@@ -24,91 +40,134 @@ class ApiMetrics:
 
     def __init__(self, registry: Registry, clock: Clock) -> None:
         self.collectors = CollectorRegistry()
-        self.searches = Counter(
+        self.requests = Counter(
+            "holdfast_http_requests", "Requests by route and status.", ["route", "status"],
+            registry=self.collectors,
+        )  # fmt: skip
+        self._searches = Counter(
             "holdfast_searches", "Searches by tenant, mode and outcome.", ["tenant", "mode", "outcome"],
             registry=self.collectors,
         )  # fmt: skip
-        self.seconds = Histogram(
-            "holdfast_search_seconds", "Duration of a search by stage.", ["stage"],
-            buckets=BUCKETS, registry=self.collectors,
-        )  # fmt: skip
-        self.below_floor = Counter(
+        self._below_floor = Counter(
             "holdfast_searches_below_floor", "Answers below the result floor.", ["tenant"],
             registry=self.collectors,
         )  # fmt: skip
+        self._seconds = Histogram(
+            "holdfast_search_seconds", "Duration of a search by stage.", ["stage"],
+            buckets=BUCKETS, registry=self.collectors,
+        )  # fmt: skip
         self.collectors.register(RegistryCollector(registry, clock))
+
+    def count(self, tenant_id: str, mode: str, outcome: str) -> None:
+        """One search. `outcome`: answered, flagged, refused, rejected (a wrong request) or failed (ours)."""
+        self._searches.labels(tenant_id, mode, outcome).inc()
+        if outcome in ("flagged", "refused"):
+            self._below_floor.labels(tenant_id).inc()
+
+    def time(self, timings: Mapping[str, float]) -> None:
+        """One answer's milliseconds by stage."""
+        for stage, milliseconds in timings.items():
+            self._seconds.labels(stage.removesuffix("_ms")).observe(milliseconds / 1000)
 
 
 class RegistryCollector(Collector):
-    """Gauges read from the registry at each scrape: documents, chunks, ages, recall, failures."""
+    """Gauges read from the registry at each scrape, in as many queries however many tenants there are."""
 
     def __init__(self, registry: Registry, clock: Clock) -> None:
         self._registry = registry
         self._clock = clock
 
     def describe(self) -> list[GaugeMetricFamily]:
-        return list(self._families().values())
-
-    def _families(self) -> dict[str, GaugeMetricFamily]:
-        names = {
-            "live_generation": "Number of the live generation.",
-            "documents": "Documents of the live generation.",
-            "quarantined_documents": "Documents in quarantine.",
-            "chunks": "Chunks of the live generation.",
-            "generation_age_seconds": "Seconds since the live generation was published.",
-            "canary_recall": "Recall of the newest asking of canaries.",
-            "ingestion_held": "1 while ingestion is held after a rollback.",
-            "held_commits": "Commits whose deletions wait for a person.",
-        }
-        families = {n: GaugeMetricFamily(f"holdfast_{n}", text, labels=["tenant"]) for n, text in names.items()}
-        families["source_up"] = GaugeMetricFamily(
-            "holdfast_source_up", "1 where the newest look at a source succeeded.", labels=["source"]
-        )
-        families["source_age_seconds"] = GaugeMetricFamily(
-            "holdfast_source_age_seconds", "Seconds since the last good look at a source.", labels=["source"]
-        )
-        families["alerts_undelivered"] = GaugeMetricFamily(
-            "holdfast_alerts_undelivered", "Alerts that wait for delivery.", labels=[]
-        )
-        return families
+        return list(_families().values())
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        families = self._families()
+        families = _families()
         now = self._clock()
         with self._registry.read() as session:
-            for tenant in tenants.active(session):
-                self._collect_tenant(session, families, tenant, now)
-            for source in sources.present(session):
-                families["source_up"].add_metric([source.name], 0 if source.error else 1)
-                if source.checked_at is not None:
-                    age = (now - source.checked_at).total_seconds()
-                    families["source_age_seconds"].add_metric([source.name], age)
+            _collect_tenants(session, families, now)
+            _collect_sources(session, families, now)
             waiting = session.scalar(select(func.count()).where(Alert.delivered_at.is_(None)))
-            families["alerts_undelivered"].add_metric([], waiting or 0)
+        families["alerts_undelivered"].add_metric([], waiting or 0)
         yield from families.values()
 
-    def _collect_tenant(
-        self, session: Session, families: dict[str, GaugeMetricFamily], tenant: Tenant, now: datetime
-    ) -> None:
-        values: dict[str, float] = {"ingestion_held": 0 if tenant.held_at is None else 1}
-        live = generations.live(session, tenant.id)
-        if live is not None:
-            values |= {
-                "live_generation": live.number,
-                "documents": live.documents,
-                "quarantined_documents": live.quarantined,
-                "chunks": live.chunks,
-                "generation_age_seconds": (now - (live.published_at or live.created_at)).total_seconds(),
-            }
-        recall = session.scalar(
-            select(CanaryRun.recall)
-            .where(CanaryRun.tenant_id == tenant.id)
-            .order_by(CanaryRun.id.desc())
-            .limit(1)
+
+def _families() -> Families:
+    families = {
+        name: GaugeMetricFamily(f"holdfast_{name}", text, labels=["tenant"])
+        for name, text in BY_TENANT.items()
+    }
+    for name, text in BY_SOURCE.items():
+        # Two tenants may each have a source of one name. A shared source has no tenant.
+        families[name] = GaugeMetricFamily(f"holdfast_{name}", text, labels=["tenant", "source"])
+    families["alerts_undelivered"] = GaugeMetricFamily(
+        "holdfast_alerts_undelivered", "Alerts that wait for delivery.", labels=[]
+    )
+    return families
+
+
+def _collect_tenants(session: Session, families: Families, now: datetime) -> None:
+    query = (
+        select(Tenant.id, Tenant.held_at, Generation)
+        .outerjoin(
+            Generation, and_(Generation.tenant_id == Tenant.id, Generation.number == Tenant.live_generation)
         )
-        if recall is not None:
-            values["canary_recall"] = recall
-        held = select(func.count()).where(TenantCommit.scope == tenant.id, TenantCommit.hold == "held")
-        values["held_commits"] = session.scalar(held) or 0
+        .where(Tenant.status == "active")
+        .order_by(Tenant.id)
+    )
+    recall, held = _recall(session), _held_commits(session)
+    for tenant_id, held_at, live in session.execute(query):
+        values: dict[str, float] = {
+            "ingestion_held": 0 if held_at is None else 1,
+            "held_commits": held.get(tenant_id, 0),
+        }
+        if live is not None:
+            values |= _of_generation(live, now)
+        if tenant_id in recall:
+            values["canary_recall"] = recall[tenant_id]
         for name, value in values.items():
-            families[name].add_metric([tenant.id], value)
+            families[name].add_metric([tenant_id], value)
+
+
+def _of_generation(live: Generation, now: datetime) -> dict[str, float]:
+    return {
+        "live_generation": live.number,
+        "documents": live.documents,
+        "quarantined_documents": live.quarantined,
+        "chunks": live.chunks,
+        "generation_age_seconds": (now - (live.published_at or live.created_at)).total_seconds(),
+    }
+
+
+def _recall(session: Session) -> dict[str, float]:
+    """By tenant, of its live generation: a candidate that the gate refused answers nobody."""
+    newest = (
+        select(func.max(CanaryRun.id))
+        .join(Tenant, and_(Tenant.id == CanaryRun.tenant_id, Tenant.live_generation == CanaryRun.generation))
+        .group_by(CanaryRun.tenant_id)
+    )
+    query = select(CanaryRun.tenant_id, CanaryRun.recall).where(
+        CanaryRun.id.in_(newest), CanaryRun.recall.is_not(None)
+    )
+    return {tenant_id: recall for tenant_id, recall in session.execute(query) if recall is not None}
+
+
+def _held_commits(session: Session) -> dict[str, int]:
+    query = (
+        select(TenantCommit.scope, func.count())
+        .where(TenantCommit.hold == "held")
+        .group_by(TenantCommit.scope)
+    )
+    return {scope: count for scope, count in session.execute(query)}  # noqa: C416 - rows are no pairs
+
+
+def _collect_sources(session: Session, families: Families, now: datetime) -> None:
+    query = (
+        select(Source.tenant_id, Source.name, Source.error, Source.checked_at)
+        .where(Source.removed_at.is_(None))
+        .order_by(Source.id)
+    )
+    for tenant_id, name, error, checked_at in session.execute(query):
+        labels = [tenant_id or "", name]
+        families["source_up"].add_metric(labels, 0 if error else 1)
+        if checked_at is not None:
+            families["source_age_seconds"].add_metric(labels, (now - checked_at).total_seconds())

@@ -13,9 +13,8 @@ from sqlalchemy import func, select
 
 from registry import generations
 from registry.database import Registry
-from registry.errors import RegistryError
 from registry.schema import Publication, Tenant
-from retrieval.errors import EncoderUnavailable, RetrievalError
+from retrieval.errors import EncoderUnavailable
 from retrieval.index.store import GenerationRef, GenerationStore, Reader
 from retrieval.search.encoders import Encoders
 from retrieval.search.snapshot import Live
@@ -76,8 +75,7 @@ class ServingGenerations:
     def ready(self, tenant_id: str, live: Live) -> int | None:
         """The generation that answers, at once: None where it has to be loaded (see `switched`)."""
         with self._lock:
-            served = self._served.get(tenant_id)
-            return live.number if served is not None and _is_at(served, live) else None
+            return live.number if self._is_served(tenant_id, live) else None
 
     def switched(self, tenant_id: str, live: Live) -> int:
         """The generation that answers, after waiting for what there is to wait for. Hold no transaction.
@@ -88,7 +86,7 @@ class ServingGenerations:
         """
         with self._lock:
             served = self._served.get(tenant_id)
-            if served is not None and (_is_at(served, live) or served.live.move > live.move):
+            if served is not None and (self._is_served(tenant_id, live) or served.live.move > live.move):
                 return served.live.number
             loading = self._load(tenant_id, live)
         forward = served is not None and live.number > served.live.number
@@ -100,7 +98,7 @@ class ServingGenerations:
                 raise EncoderUnavailable(
                     f"generation {live.number} of tenant {tenant_id} is still being loaded"
                 ) from None
-        except (RetrievalError, RegistryError):
+        except Exception:  # logged where it happened
             if served is None or not forward:
                 raise
         with self._lock:
@@ -118,9 +116,10 @@ class ServingGenerations:
             live = pointers.get(tenant_id)
             if live is None:
                 self._drop(tenant_id)
-            elif live.move > before.move and live.number != before.number:
+            elif live.move > before.move:
                 with self._lock:
-                    self._load(tenant_id, live)
+                    if not self._is_served(tenant_id, live):
+                        self._load(tenant_id, live)
 
     def close(self) -> None:
         """Let go of every generation."""
@@ -129,20 +128,24 @@ class ServingGenerations:
         for tenant_id in list(self._served):
             self._drop(tenant_id)
 
+    def _is_served(self, tenant_id: str, live: Live) -> bool:
+        served = self._served.get(tenant_id)
+        if served is None or served.live.number != live.number:
+            return False
+        if live.move > served.live.move:  # rolled back to what is served still, or a hold was released
+            self._served[tenant_id] = Served(live, served.reader)
+        return True
+
     def _pointers(self) -> dict[str, Live]:
-        newest = (
-            select(func.max(Publication.id)).where(Publication.tenant_id == Tenant.id).scalar_subquery()
-        )
+        newest = select(func.max(Publication.id)).where(Publication.tenant_id == Tenant.id).scalar_subquery()
         query = select(Tenant.id, Tenant.live_generation, newest).where(
             Tenant.status == "active", Tenant.live_generation.is_not(None)
         )
         with self._registry.read() as session:
-            return {
-                tenant_id: Live(number, move or 0) for tenant_id, number, move in session.execute(query)
-            }
+            return {tenant_id: Live(number, move or 0) for tenant_id, number, move in session.execute(query)}
 
     def _load(self, tenant_id: str, live: Live) -> Loading:
-        """The loading of a generation, begun where it is not under way; one that failed is tried again later."""
+        """The loading of a generation, begun where it is not under way; a failed one is tried again later."""
         found = self._loading.get(tenant_id)
         now = self._monotonic()
         if found is not None and found.live.move >= live.move:
@@ -189,7 +192,9 @@ class ServingGenerations:
         loading.done.set_result(None)
 
     def _fail(self, tenant_id: str, loading: Loading, error: Exception) -> None:
-        log.error("generation %s of tenant %s cannot be loaded", loading.live.number, tenant_id, exc_info=error)
+        log.error(
+            "generation %s of tenant %s cannot be loaded", loading.live.number, tenant_id, exc_info=error
+        )
         loading.done.set_exception(error)
 
     def _drop(self, tenant_id: str) -> None:
@@ -197,8 +202,3 @@ class ServingGenerations:
             served = self._served.pop(tenant_id, None)
         if served is not None:
             served.reader.close()
-
-
-def _is_at(served: Served, live: Live) -> bool:
-    # A hold that was released moves nothing, yet it is a newer entry of the record.
-    return served.live.number == live.number and served.live.move <= live.move

@@ -15,20 +15,34 @@ EVERY = timedelta(minutes=10)
 
 
 class Usage:
-    """Notes a tenant's newest query, at most once in ten minutes, so that searches hardly ever write."""
+    """Notes tenants' newest queries in memory; `flush` writes each at most once in ten minutes.
+
+    A search itself never writes: it would queue behind whatever is being captured or built.
+    """
 
     def __init__(self, registry: Registry, clock: Clock) -> None:
         self._registry = registry
         self._clock = clock
-        self._noted: dict[str, datetime] = {}
+        self._newest: dict[str, datetime] = {}
+        self._written: dict[str, datetime] = {}
         self._lock = threading.Lock()
 
     def note(self, tenant_id: str) -> None:
         """A query of this tenant was answered just now."""
-        now = self._clock()
         with self._lock:
-            if now - self._noted.get(tenant_id, datetime.min.replace(tzinfo=now.tzinfo)) < EVERY:
-                return
-            self._noted[tenant_id] = now
+            self._newest[tenant_id] = self._clock()
+
+    def flush(self) -> None:
+        """Write what is due."""
+        with self._lock:
+            due = {tenant_id: at for tenant_id, at in self._newest.items() if self._is_due(tenant_id, at)}
+        if not due:
+            return
         with self._registry.write() as session:
-            session.execute(update(Tenant).where(Tenant.id == tenant_id).values(last_query_at=now))
+            for tenant_id, at in due.items():
+                session.execute(update(Tenant).where(Tenant.id == tenant_id).values(last_query_at=at))
+        self._written.update(due)
+
+    def _is_due(self, tenant_id: str, at: datetime) -> bool:
+        written = self._written.get(tenant_id)
+        return written is None or at - written >= EVERY

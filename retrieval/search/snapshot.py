@@ -53,7 +53,7 @@ class Live(NamedTuple):
 def take(
     session: Session, tenant_id: str, as_of: int | None = None, candidate: int | None = None
 ) -> Snapshot:
-    """The snapshot of a tenant's live generation, of a retained one (`as_of`), or of a candidate for the gate.
+    """The snapshot of a tenant's live generation, of a retained one (`as_of`), or of a candidate.
 
     Raises NothingPublished, GenerationNotServed, TenantSuspended, NotFound.
     """

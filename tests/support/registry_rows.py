@@ -49,7 +49,7 @@ def write_commit(
     hold: str = "",
     new_epoch: bool = False,
 ) -> int:
-    """Append a commit and give its number. `upserts`: key to content; `moves`: old key to (new key, content)."""
+    """Append a commit and give its number. `upserts`: key to content; `moves`: old key to new and content."""
     source.last_seq += 1
     source.epoch += new_epoch
     seq = source.last_seq

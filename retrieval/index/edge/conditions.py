@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import qdrant_edge as edge
 
-from retrieval.index.edge.shard import DOCUMENT_ID
+from retrieval.index.edge.shard import BOOLEANS, DOCUMENT_ID, boolean
 from retrieval.index.filter import Condition, Filter, Range, Scalar, is_time_range
 from retrieval.index.point import joined_document_id
 
@@ -52,17 +52,20 @@ def _any(field: str, names: Sequence[str]) -> edge.FieldCondition:
 
 
 def _metadata(name: str, condition: Condition) -> EngineCondition:
-    field = f'metadata."{name}"'
+    field = _field(name)
     if isinstance(condition, str | int | float):
-        return _equals(field, condition)
+        return _equals(name, condition)
     if isinstance(condition, Mapping):
         return edge.FieldCondition(field, range=_range(condition))
     if all(isinstance(value, str) for value in condition):
         return _any(field, [str(value) for value in condition])
-    return edge.Filter(should=[_equals(field, value) for value in condition])
+    return edge.Filter(should=[_equals(name, value) for value in condition])
 
 
-def _equals(field: str, value: Scalar) -> edge.FieldCondition:
+def _equals(name: str, value: Scalar) -> edge.FieldCondition:
+    field = _field(name)
+    if isinstance(value, bool):
+        return _any(BOOLEANS, [boolean(name, value)])
     if isinstance(value, float):  # the engine matches no floats; a range of one value is the same
         return edge.FieldCondition(field, range=edge.RangeFloat(gte=value, lte=value))
     return edge.FieldCondition(field, match=edge.MatchValue(value))
@@ -74,3 +77,7 @@ def _range(condition: Range) -> edge.RangeFloat | edge.RangeDateTime:
             **{k: datetime.fromisoformat(str(v)).isoformat() for k, v in condition.items()}
         )
     return edge.RangeFloat(**{name: float(bound) for name, bound in condition.items()})
+
+
+def _field(name: str) -> str:
+    return f'metadata."{name}"'

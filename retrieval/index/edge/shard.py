@@ -25,6 +25,7 @@ from retrieval.lexical.terms import SparseWeights
 DENSE = "dense"
 LEXICAL = "lexical"
 DOCUMENT_ID = "doc_id"
+BOOLEANS = "booleans"
 _NEVER_KB = 10**9
 _SCROLL = 1000
 
@@ -114,11 +115,17 @@ def stored_points(shard: edge.EdgeShard, batch: int = _SCROLL) -> Iterator[Store
 
 
 def payload(record: edge.Record) -> dict[str, Any]:
-    """The payload as it was given: the filter field is derived, so it is checked and left out."""
+    """The payload as it was given: the fields that filters need are derived, so checked and left out."""
     stored = dict(record.payload or {})
-    if stored.pop(DOCUMENT_ID, None) != document_id(stored):
-        raise IndexCorrupt(f"chunk {record.id} is filed under another document than its own")
+    found = {name: stored.pop(name, None) for name in (DOCUMENT_ID, BOOLEANS)}
+    if found != _derived(stored):
+        raise IndexCorrupt(f"chunk {record.id} is filed under another document or metadata than its own")
     return stored
+
+
+def boolean(field: str, value: bool) -> str:
+    """How a true or false metadata field is filed: the engine's Python binding cannot match booleans."""
+    return f"{field}\x1f{str(value).lower()}"
 
 
 def sparse_vector(record: edge.Record | edge.ScoredPoint) -> edge.SparseVector:
@@ -138,7 +145,17 @@ def _stored(record: edge.Record) -> StoredPoint:
     )
 
 
+def _derived(payload: dict[str, Any]) -> dict[str, Any]:
+    booleans = [
+        boolean(field, value)
+        for field, values in (payload.get("metadata") or {}).items()
+        for value in (values if isinstance(values, list | tuple) else [values])
+        if isinstance(value, bool)
+    ]
+    return {DOCUMENT_ID: document_id(payload), BOOLEANS: booleans}
+
+
 def _to_engine(point: IndexPoint) -> edge.Point:
     weights = edge.SparseVector(point.weights.indices.tolist(), point.weights.values.tolist())
-    stored = {**point.payload, DOCUMENT_ID: document_id(point.payload)}
+    stored = point.payload | _derived(point.payload)
     return edge.Point(point.chunk_id, {DENSE: point.vector.tolist(), LEXICAL: weights}, stored)

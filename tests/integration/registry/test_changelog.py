@@ -93,7 +93,7 @@ def hidden_by_hand(history: list[Commit], after: int) -> set[str]:
     return hidden
 
 
-examples = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+examples = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @examples

@@ -73,9 +73,13 @@ def test_nothing_that_a_read_does_is_kept(registry: Registry) -> None:
 
 
 def test_a_failed_write_leaves_nothing(registry: Registry) -> None:
-    with pytest.raises(RuntimeError), registry.write() as session:
-        alerts.raise_alert(session, add_tenant(session), "kind", "subject", {}, START)
-        raise RuntimeError
+    def fail() -> None:
+        with registry.write() as session:
+            alerts.raise_alert(session, add_tenant(session), "kind", "subject", {}, START)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     with registry.read() as session:
         assert tenants.active(session) == []
         assert alerts.undelivered(session) == []

@@ -281,9 +281,14 @@ def test_a_failure_after_publishing_undoes_it(registry: Registry) -> None:
         tenant_id = add_tenant(session)
         candidate = begin_generation(session, tenant_id)
         judge(session, candidate)
-    with pytest.raises(KeyboardInterrupt), registry.write() as session:
-        publication.publish(session, tenant_id, 1, LATER)
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with registry.write() as session:
+            publication.publish(session, tenant_id, 1, LATER)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     with registry.read() as session:
         assert generations.live(session, tenant_id) is None
         assert statuses(session, tenant_id) == {1: "candidate"}

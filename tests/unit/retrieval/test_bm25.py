@@ -31,7 +31,9 @@ def test_a_hand_computed_score() -> None:
     assert score == pytest.approx(idf * 2 * 2.2 / (2 + 1.2 * (0.25 + 0.75 * 3 / 2)))
 
 
-@given(CORPUS, st.dictionaries(st.integers(0, 9), st.integers(1, 3), min_size=1, max_size=5), st.floats(0.5, 9))
+@given(
+    CORPUS, st.dictionaries(st.integers(0, 9), st.integers(1, 3), min_size=1, max_size=5), st.floats(0.5, 9)
+)
 def test_weights_times_statistics_are_the_oracle(
     corpus: list[dict[int, int]], query: dict[int, int], average: float
 ) -> None:
@@ -65,7 +67,9 @@ def test_documents_without_terms_do_not_count() -> None:
 
 
 def test_statistics_survive_their_file(tmp_path) -> None:
-    made = LexicalStatistics.of([np.array([1, 5], np.uint32), np.array([5], np.uint32), np.empty(0, np.uint32)])
+    made = LexicalStatistics.of(
+        [np.array([1, 5], np.uint32), np.array([5], np.uint32), np.empty(0, np.uint32)]
+    )
     made.write(tmp_path / "one.npz")
     made.write(tmp_path / "two.npz")
     read = LexicalStatistics.read(tmp_path / "one.npz")

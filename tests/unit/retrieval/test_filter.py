@@ -9,7 +9,17 @@ from retrieval.index.filter import Filter
 
 @pytest.mark.parametrize(
     "condition",
-    [None, {}, {"above": 1}, {"gte": True}, {"gte": "soon"}, {"gte": 1, "lt": "2020-01-01"}, [None], [[1]], {1, 2}],
+    [
+        None,
+        {},
+        {"above": 1},
+        {"gte": True},
+        {"gte": "soon"},
+        {"gte": 1, "lt": "2020-01-01"},
+        [None],
+        [[1]],
+        {1, 2},
+    ],
 )
 def test_impossible_conditions_are_refused(condition) -> None:
     with pytest.raises(ValueError, match="'year'"):

@@ -69,7 +69,9 @@ def test_every_candidate_comes_back_once_in_order(lists: list[list[Scored]]) -> 
 
 
 @given(RANKINGS, st.floats(0.1, 10), st.floats(-10, 10))
-def test_dbsf_does_not_depend_on_a_list_s_scale(lists: list[list[Scored]], factor: float, shift: float) -> None:
+def test_dbsf_does_not_depend_on_a_list_s_scale(
+    lists: list[list[Scored]], factor: float, shift: float
+) -> None:
     moved = [[Scored(hit.chunk_id, hit.score * factor + shift) for hit in row] for row in lists]
     spread = [max(h.score for h in row) - min(h.score for h in row) if row else 1.0 for row in lists]
     if all(width > 1e-3 or len(row) < 2 for width, row in zip(spread, lists, strict=True)):

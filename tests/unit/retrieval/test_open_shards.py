@@ -46,9 +46,8 @@ def test_the_least_recently_used_is_closed(log: list[str]) -> None:
 def test_a_shard_in_use_closes_after_its_last_query(log: list[str]) -> None:
     shards = OpenShards(1)
     with shards.use("a", lambda: Shard(log, "a")) as first:
-        with shards.use("a", lambda: Shard(log, "a")) as second:
-            with shards.use("b", lambda: Shard(log, "b")):
-                assert not first.closed
+        with shards.use("a", lambda: Shard(log, "a")) as second, shards.use("b", lambda: Shard(log, "b")):
+            assert not first.closed
         assert second is first
         assert not first.closed
     assert first.closed
@@ -98,7 +97,7 @@ def test_many_threads_never_see_a_closed_shard(log: list[str]) -> None:
                 with shards.use(name, lambda name=name: Shard(log, name)) as shard:
                     assert shard.name == name
                     assert not shard.closed
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             wrong.append(error)
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]

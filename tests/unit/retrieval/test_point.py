@@ -13,7 +13,9 @@ from retrieval.lexical.terms import SparseWeights
 
 
 def weights(*pairs: tuple[int, float]) -> SparseWeights:
-    return SparseWeights(np.array([i for i, _ in pairs], np.uint32), np.array([v for _, v in pairs], np.float32))
+    return SparseWeights(
+        np.array([i for i, _ in pairs], np.uint32), np.array([v for _, v in pairs], np.float32)
+    )
 
 
 def point(**changes) -> IndexPoint:

@@ -20,7 +20,9 @@ def engine(scores: dict[str, float], seed: int, noise: float = 0.0):
     return lambda wanted: [Scored(name, seen[name]) for name in order[:wanted]]
 
 
-SCORES = st.dictionaries(st.text("abcd", min_size=1, max_size=4), st.sampled_from([0.5, 1.0, 2.0]), max_size=60)
+SCORES = st.dictionaries(
+    st.text("abcd", min_size=1, max_size=4), st.sampled_from([0.5, 1.0, 2.0]), max_size=60
+)
 
 
 @given(SCORES, st.integers(1, 20), st.integers(0, 5))
