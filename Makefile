@@ -30,7 +30,8 @@ $(BIN)/python:
 
 # torch is resolved in the same command and under the same pins as what asks for it, so that nothing brings another.
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	@echo "installing what constraints.txt pins: a few minutes the first time"
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check \
 	  --constraint constraints.txt 'torch==2.13.0' --editable '.[dev]'
 	@touch $@
 

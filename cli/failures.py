@@ -30,7 +30,7 @@ USER_FAULTS = (
 # A room's root, raised itself, says that an argument does not fit.
 BARE_USER_FAULTS = (RegistryError, SourceError)
 # As the API calls them.
-CODES: dict[type[Exception], str] = {InvalidQuery: "invalid_request", FloorUnmet: "result_floor_unmet"}
+CODES = {InvalidQuery.__name__: "invalid_request", FloorUnmet.__name__: "result_floor_unmet"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ def describe(error: Exception) -> Failure | None:
         return Failure(error.code, str(error), REFUSED)
     if isinstance(error, FloorUnmet):
         floor = dataclasses.asdict(error.answer.floor)
-        return Failure(code_of(type(error)), str(error), REFUSED, {"floor": floor})
+        return Failure(code_of(type(error).__name__), str(error), REFUSED, {"floor": floor})
     if isinstance(error, KNOWN):
         faulty_use = isinstance(error, USER_FAULTS) or type(error) in BARE_USER_FAULTS
-        return Failure(code_of(type(error)), _message(error), WRONG_USE if faulty_use else REFUSED)
+        return Failure(code_of(type(error).__name__), _message(error), WRONG_USE if faulty_use else REFUSED)
     return _describe_foreign(error)
 
 
@@ -72,9 +72,9 @@ def _describe_foreign(error: Exception) -> Failure | None:
     return None
 
 
-def code_of(kind: type[Exception]) -> str:
-    """A stable code: the class's name in snake case."""
-    return CODES.get(kind) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
+def code_of(name: str) -> str:
+    """A stable code for an exception's class: its name in snake case."""
+    return CODES.get(name) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def _message(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 import uuid
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from registry.settings import Settings
 
 if TYPE_CHECKING:
     from dagster import ExecuteInProcessResult
+    from dagster_shared.error import SerializableErrorInfo
 
 log = logging.getLogger("holdfast.ingest")
 
@@ -123,23 +125,23 @@ def _outcome(registry: Registry, tenant: Tenant, result: ExecuteInProcessResult)
 def _failure(result: ExecuteInProcessResult, tenant: Tenant) -> Exception:
     """The first step's failure, as the error that it was."""
     for event in result.all_events:
-        if not event.is_step_failure:
-            continue
-        data = event.step_failure_data
-        if data.user_failure_data is not None and data.user_failure_data.description:
-            return RunFailed("run_failed", f"{event.step_key}: {data.user_failure_data.description}")
-        error = data.error
-        while error is not None and error.cause is not None:
-            error = error.cause
-        if error is not None:
-            return _as_error(event.step_key or "", error.cls_name or "Error", error.message)
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data is not None and data.user_failure_data.description:
+                return RunFailed("run_failed", f"{event.step_key}: {data.user_failure_data.description}")
+            if data.error is not None:
+                return step_error(event.step_key or "", data.error)
     return RunFailed(
         "run_failed", f"the run {result.run_id} for tenant {tenant.name} failed: see the Dagster UI"
     )
 
 
-def _as_error(step: str, name: str, message: str) -> Exception:
-    text = message.strip().split(": ", 1)[-1]
+def step_error(step: str, error: SerializableErrorInfo) -> Exception:
+    """What our own code raised in a step, out of the errors that Dagster put around it."""
+    while error.cause is not None and (error.cls_name or "").startswith("Dagster"):
+        error = error.cause
+    name = error.cls_name or "Error"
+    text = re.sub(r"^[\w.]+: ", "", " ".join(error.message.split()))
     if name == IngestBusy.__name__:
         return IngestBusy(text)
-    return RunFailed(code_of(type(name, (Exception,), {})), f"{step}: {text}")
+    return RunFailed(code_of(name), f"{step}: {text}")

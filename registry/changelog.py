@@ -55,7 +55,7 @@ def tenant_commits(session: Session, tenant_id: str, source_id: int, after_seq: 
     return list(session.scalars(query))
 
 
-def held_commits(session: Session, tenant_id: str) -> list[Row[tuple[TenantCommit, Source]]]:
+def held_commits(session: Session, tenant_id: str) -> list[Row[TenantCommit, Source]]:
     """Commits whose deletions wait for a person, with their sources."""
     query = (
         select(TenantCommit, Source)

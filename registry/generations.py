@@ -136,7 +136,7 @@ def positions(session: Session, tenant_id: str, number: int) -> dict[str, str]:
         .where(GenerationPin.tenant_id == tenant_id, GenerationPin.generation == number)
         .order_by(Source.name)
     )
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def documents(

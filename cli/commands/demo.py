@@ -66,7 +66,7 @@ def _print(tenants: list[DemoTenant], where: Addresses) -> None:
     pairs = [
         ("API", where.docs),
         ("Dagster", where.dagster),
-        ("sources", "$HOLDFAST_HOME/demo"),
+        ("sources", str(where.logs.with_name("demo"))),
         ("logs", str(where.logs)),
     ]
     console().print(facts(pairs))

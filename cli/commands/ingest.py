@@ -32,9 +32,15 @@ def ingest(tenant: TenantOption, as_json: Json = False) -> None:
         ingested = run_ingest(registry, found, tenant, progress)
     for source in ingested.unreadable:
         warn(f"source {source}")
-    show(as_json, ingested.outcome, lambda: print_outcome(ingested.outcome))
+    show(as_json, ingested.outcome, lambda: _print(ingested.outcome))
     if not ingested.accepted:
         raise typer.Exit(REFUSED)
+
+
+def _print(outcome: dict[str, Any]) -> None:
+    print_outcome(outcome)
+    if outcome["status"] == "published":
+        note(f"Next: holdfast search QUERY --tenant {outcome['tenant']}")
 
 
 def print_outcome(outcome: dict[str, Any]) -> None:
@@ -94,5 +100,3 @@ def _advise(outcome: dict[str, Any]) -> None:
         note(f"Ingestion is held: {reason}. holdfast resume --tenant {tenant} releases it.", "yellow")
     elif reason:
         note(reason)
-    if outcome["status"] == "published":
-        note(f"Next: holdfast search QUERY --tenant {tenant}")

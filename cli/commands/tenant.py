@@ -14,6 +14,7 @@ from cli.opening import opened_registry, settings
 from cli.options import Json, TenantName, commands
 from cli.output import console, note, show, side_console
 from cli.overview import TenantOverview, overview
+from cli.partitions import synchronise_partitions
 from registry import tenants
 from registry.clock import utc_now
 from registry.contract import Contract
@@ -39,8 +40,6 @@ def create(
     with opened_registry() as registry:
         with registry.write() as session:
             made = tenants.create(session, name, utc_now(), contract)
-        from cli.partitions import synchronise_partitions
-
         synchronise_partitions(settings(), registry)
     document = {
         "tenant": made.name,
@@ -126,8 +125,6 @@ def suspend(
         with registry.write() as session:
             tenant = tenants.find(session, name)
             tenants.suspend(session, tenant, not resume)
-        from cli.partitions import synchronise_partitions
-
         synchronise_partitions(settings(), registry)
     state = "active" if resume else "suspended"
     document = {"tenant": tenant.name, "id": tenant.id, "status": state}

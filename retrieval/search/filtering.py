@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from retrieval.errors import InvalidQuery
@@ -23,8 +24,12 @@ def filter_of(query: SearchQuery, hidden: frozenset[tuple[str, str]]) -> Filter:
             f"the filter has {len(conditions)} conditions, at most {MAX_CONDITIONS} are allowed"
         )
     for name, condition in conditions.items():
+        if "\\" in name:  # an escape in the engine's paths, which it does not know outside of them
+            raise InvalidQuery(f"metadata field {name!r} cannot be filtered by")
         for value in _values(name, condition):
             _check(name, value)
+        if isinstance(condition, Mapping):
+            conditions[name] = {bound: _utc(name, value) for bound, value in condition.items()}
     sources = _names(conditions, "source")
     documents = _names(conditions, "document")
     try:
@@ -49,6 +54,17 @@ def _check(name: str, value: object) -> None:
         raise InvalidQuery(f"the filter on {name!r} has a number that is not finite")
     if isinstance(value, int) and not -_INT64 <= value < _INT64:
         raise InvalidQuery(f"the filter on {name!r} has an integer beyond 64 bits")
+
+
+def _utc(name: str, bound: object) -> object:
+    """A time with an offset, in UTC: engines take fewer offsets than ISO 8601 has."""
+    if not isinstance(bound, str):
+        return bound
+    try:
+        moment = datetime.fromisoformat(bound)
+        return bound if moment.tzinfo is None else moment.astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
+        raise InvalidQuery(f"the range on {name!r}: {bound!r} is not an ISO 8601 time") from None
 
 
 def _names(conditions: dict[str, Any], field: str) -> frozenset[str] | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import uuid
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from retrieval.index.point import IndexPoint
 from retrieval.index.store import IndexSpec
@@ -17,7 +19,7 @@ STEP = 50
 SPEC = IndexSpec(model="model-a", dimension=DIMENSION, average_length_step=STEP, analyzer="english-1")
 
 
-def unit(rng: random.Random, dimension: int = DIMENSION) -> np.ndarray:
+def unit(rng: random.Random, dimension: int = DIMENSION) -> npt.NDArray[np.float32]:
     """A random direction, float32."""
     vector = np.array([rng.gauss(0, 1) for _ in range(dimension)], np.float32)
     return vector / np.linalg.norm(vector)
@@ -30,7 +32,7 @@ def terms(rng: random.Random, size: int | None = None) -> TermCounts:
     return TermCounts.of({term * 7_654_321 % 2**32: drawn.count(term) for term in drawn})
 
 
-def chunk(number: int, rng: random.Random, **payload) -> IndexPoint:
+def chunk(number: int, rng: random.Random, **payload: Any) -> IndexPoint:
     """One chunk of document `number // 3`."""
     counted = terms(rng)
     body = {

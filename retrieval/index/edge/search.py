@@ -93,8 +93,9 @@ class OpenShard:
         with_vector: bool | list[str] = False,
     ) -> list[edge.ScoredPoint]:
         vector = edge.SparseVector(weights.indices.tolist(), weights.values.tolist())
-        # The engine's own corpus, without IdfParams: after the vacuum at sealing it is the live points, bit
-        # for bit, and passing a corpus costs 0.6 ms a query at 50,000 points.
+        # The engine's own corpus, without IdfParams: after the vacuum at sealing it is the live points that
+        # have terms, as in Lucene. A corpus given by filter counts points without terms too, and costs
+        # 0.6 ms a query at 50,000 points.
         return self.shard.query(
             edge.QueryRequest(
                 limit=limit,

@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -148,5 +147,4 @@ class EdgeStage:
             raise
         crash_point("seal:renamed")
         sync(self._target.parent)
-        with suppress(FileNotFoundError):
-            sync(self._target.parent.parent)
+        sync(self._target.parent.parent)

@@ -164,9 +164,9 @@ def test_of_two_processes_one_publishes(registry: Registry, registry_url: str) -
                 assert len(publication.moves(session, tenant_id)) == 1
 
 
-def test_what_a_session_read_before_decides_nothing(registry: Registry) -> None:
-    if registry.engine.dialect.name == "sqlite":
-        pytest.skip("on SQLite no other writer can come between")
+def test_what_a_session_read_before_decides_nothing(postgres_url: str) -> None:
+    """On SQLite no other writer can come between."""
+    registry = Registry(postgres_url)
     with registry.write() as session:
         tenant_id = add_tenant(session)
         publish_next(session, tenant_id)
@@ -179,6 +179,7 @@ def test_what_a_session_read_before_decides_nothing(registry: Registry) -> None:
             generations.reject(other, generations.get(other, tenant_id, 2))
         assert kept_in_memory.status == "candidate"
         assert refusal(session, kept_in_memory) == "not_a_candidate"
+    registry.close()
 
 
 def test_a_rollback_holds_ingestion_until_it_is_resumed(registry: Registry) -> None:

@@ -279,7 +279,7 @@ def lexical_scores(
 
 
 def test_after_the_vacuum_the_default_idf_is_that_of_the_live_points(tmp_path: Path) -> None:
-    points = chunks(500)
+    points = [point for point in chunks(500) if point.weights.indices.size]
     shard = open_shard(tmp_path / "shard", points)
     live = engine.IdfParams(corpus=engine.Filter())
     shards.delete(shard, [point.chunk_id for point in points[:200]])
@@ -287,6 +287,18 @@ def test_after_the_vacuum_the_default_idf_is_that_of_the_live_points(tmp_path: P
     shards.vacuum(shard)
     assert all(lexical_scores(shard, s, None) == lexical_scores(shard, s, live) for s in range(100))
     assert shard.optimize() is False
+
+
+def test_chunks_without_terms_do_not_count_by_the_default_idf_as_in_lucene(tmp_path: Path) -> None:
+    """A given corpus counts them, which the oracle does not: one more reason for the default."""
+    points = chunks(300)
+    assert any(not point.weights.indices.size for point in points)
+    shard = open_shard(tmp_path / "shard", points)
+    statistics = LexicalStatistics.of(point.weights.indices for point in points)
+    live = engine.IdfParams(corpus=engine.Filter())
+    ours = dict(OpenShard(shard, statistics).lexical(query_weights(terms(random.Random(0), 6)), 1000, None))
+    assert lexical_scores(shard, 0, None) == pytest.approx(ours, rel=1e-6)
+    assert lexical_scores(shard, 0, live) != pytest.approx(ours, rel=1e-3)
 
 
 def test_one_deleted_point_is_vacuumed_and_its_absence_would_be_noticed(tmp_path: Path) -> None:
