@@ -33,8 +33,9 @@ _SCROLL = 1000
 def configuration(dimension: int) -> edge.EdgeConfig:
     """The one configuration that shards are created and loaded with."""
     return edge.EdgeConfig(
-        vectors={DENSE: edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Dot)},
+        vectors={DENSE: edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Dot, memory=edge.Memory.Cold)},
         sparse_vectors={LEXICAL: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
+        payload_memory=edge.Memory.Cold,
         optimizers=edge.EdgeOptimizersConfig(
             deleted_threshold=1e-9,
             vacuum_min_vector_number=1,
@@ -51,7 +52,7 @@ def create(directory: Path, dimension: int) -> edge.EdgeShard:
     directory.mkdir()
     shard = edge.EdgeShard.create(str(directory), configuration(dimension))
     for field in (DOCUMENT_ID, "document", "source"):
-        shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Keyword))
+        shard.update(edge.UpdateOperation.create_field_index(field, edge.KeywordIndexParams(memory=edge.Memory.Cold)))
     return shard
 
 

@@ -326,7 +326,7 @@ def test_as_of_something_that_is_not_served(api: Api) -> None:
     for edition in (1, 2):
         api.world.commit({"d0": text_about(TOPICS[0], version=edition)})
         assert api.world.run().status == "published"
-    api.world.set_contract(recall_floor=1.0)
+    api.world.set_contract(recall_floor=1.0, k=1)
     api.world.ask_about({"nothing of the kind": ["d9"], "what does the harbour file say": ["d1"]})
     api.world.commit({"d0": text_about(TOPICS[0], version=3)})
     assert api.world.run().status == "rejected"
