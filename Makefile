@@ -55,9 +55,9 @@ demo: install ## Two example tenants, ingested and served
 	$(BIN)/holdfast demo
 
 bench: install ## Ratios against peers and bounds
-	@for benchmark in benchmarks/[a-z]*.py; do \
+	@for benchmark in ingestion search_latency index open_tenants; do \
 	  echo "== $$benchmark"; \
-	  $(BIN)/python "$$benchmark"; \
+	  $(BIN)/python -m "benchmarks.$$benchmark"; \
 	done
 
 constraints: install ## Write the versions that .venv has into constraints.txt

@@ -70,7 +70,7 @@ def candidate_checks(partitions: dg.PartitionsDefinition) -> dg.AssetChecksDefin
     )
     def gate(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         judge: Gate = context.resources.ingestion
-        for verdict in judge.judge_run(context.partition_key, context.op_execution_context.run_id):
+        for verdict in judge.judge_run(context.partition_key, context.run.run_id):
             yield check_result(verdict)
 
     return gate

@@ -34,7 +34,7 @@ def check(under_test: CandidateUnderTest) -> Verdict:
         chunks = under_test.candidate.chunks
         return Verdict(NAME, True, f"the first generation: {chunks} chunks", details={"chunks": chunks})
     with under_test.registry.read() as session:
-        before = extents(session, under_test.live)
+        before = extents(session, under_test.live, served=True)
         after = extents(session, under_test.candidate)
         vanished = before.keys() - after.keys() - deleted(session, under_test.live, under_test.candidate)
     chunk_drop, token_drop = unexplained(before, after, vanished)
@@ -107,8 +107,15 @@ def deleted(session: Session, live: Generation, candidate: Generation) -> set[tu
     return found
 
 
-def extents(session: Session, generation: Generation) -> dict[tuple[int, str], Extent]:
-    """Each document's extent in a generation; what rejection or quarantine keeps has its old one."""
+def extents(
+    session: Session, generation: Generation, *, served: bool = False
+) -> dict[tuple[int, str], Extent]:
+    """Each document's extent in a generation; what rejection or quarantine keeps has its old one.
+
+    The size is that of the newest version, which may be unreadable, or of the one that is `served`.
+    """
+    version = GenerationDocument.wanted_id
+    sized = func.coalesce(GenerationDocument.change_id, version) if served else version
     tokens = (
         select(Chunk.parsed_id, func.sum(Chunk.tokens).label("tokens"), func.count().label("chunks"))
         .where(
@@ -130,7 +137,7 @@ def extents(session: Session, generation: Generation) -> dict[tuple[int, str], E
             func.coalesce(tokens.c.chunks, 0),
             func.coalesce(tokens.c.tokens, 0),
         )
-        .join(Change, Change.id == GenerationDocument.wanted_id)
+        .join(Change, Change.id == sized)
         .outerjoin(tokens, tokens.c.parsed_id == GenerationDocument.parsed_id)
         .where(
             GenerationDocument.tenant_id == generation.tenant_id,

@@ -52,7 +52,7 @@ def import_canaries(
 
 @app.command("list")
 def list_canaries(tenant: TenantOption, as_json: Json = False) -> None:
-    """A tenant's canaries."""
+    """A tenant's canaries: every question, and the documents that answer it."""
     with opened_registry() as registry, registry.read() as session:
         found = canaries.of_tenant(session, tenants.find(session, tenant).id)
 

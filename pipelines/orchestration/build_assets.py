@@ -33,16 +33,18 @@ def _spec(name: str, description: str, deps: list[Any], kinds: set[str]) -> dg.A
         _spec("documents", "The tenant's documents at the pins.", [captured_changes], {"python"}),
         _spec("chunks", "Their chunks; only changed documents are parsed.", ["documents"], {"python"}),
         _spec("embeddings", "A vector per chunk text; only new texts are embedded.", ["chunks"], {"python"}),
-        _spec("candidate_index", "The index built beside the live one.", ["embeddings"], {"python", "qdrant"}),
+        _spec(
+            "candidate_index", "The index built beside the live one.", ["embeddings"], {"python", "qdrant"}
+        ),
     ],
     partitions_def=tenant_partitions,
     can_subset=False,
 )
 def build(
-    context: dg.AssetExecutionContext, ingestion: IngestionResource
+    context: dg.AssetExecutionContext, ingestion: dg.ResourceParam[IngestionResource]
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Build a candidate. Where there is nothing to build, every product is skipped and so is what follows."""
-    parts, tenant_id, run = ingestion.get(), context.partition_key, context.run_id
+    parts, tenant_id, run = ingestion.get(), context.partition_key, context.run.run_id
     started = time.perf_counter()
     with released_unless_published(parts, tenant_id, run) as release:
         outcome = parts.build(tenant_id, run, shown(LoggedProgress(context.log.info)))

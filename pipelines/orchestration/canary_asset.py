@@ -29,7 +29,7 @@ from pipelines.orchestration.resources import IngestionResource
     ],
 )
 def canary_results(
-    context: dg.AssetExecutionContext, ingestion: IngestionResource
+    context: dg.AssetExecutionContext, ingestion: dg.ResourceParam[IngestionResource]
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Ask. A crash fails the step and is no result: the check is then not failed but not evaluated."""
     parts = ingestion.get()

@@ -39,7 +39,7 @@ GROUP = "ingestion"
     ],
 )
 def captured_changes(
-    context: dg.AssetExecutionContext, ingestion: IngestionResource
+    context: dg.AssetExecutionContext, ingestion: dg.ResourceParam[IngestionResource]
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Capture, then report. A source that cannot be read turns its check red and stops nothing."""
     parts, tenant_id = ingestion.get(), context.partition_key

@@ -22,7 +22,7 @@ from registry.errors import PublicationRefused
     description="The generation that searches of this tenant read.",
 )
 def published_index(
-    context: dg.AssetExecutionContext, ingestion: IngestionResource
+    context: dg.AssetExecutionContext, ingestion: dg.ResourceParam[IngestionResource]
 ) -> dg.MaterializeResult[None]:
     """Publish the tenant's newest candidate if the registry allows it."""
     parts, tenant_id = ingestion.get(), context.partition_key
@@ -38,7 +38,7 @@ def published_index(
         except PublicationRefused as error:
             raise dg.Failure(str(error), metadata={"reason": error.reason}, allow_retries=False) from error
     finally:
-        parts.release(tenant_id, context.run_id)
+        parts.release(tenant_id, context.run.run_id)
     with parts.registry.read() as session:
         live = generations.get(session, tenant_id, published.generation)
     return dg.MaterializeResult(
@@ -64,7 +64,7 @@ def published_index(
     ]
 )
 def fresh(
-    context: dg.AssetCheckExecutionContext, ingestion: IngestionResource
+    context: dg.AssetCheckExecutionContext, ingestion: dg.ResourceParam[IngestionResource]
 ) -> Iterator[dg.AssetCheckResult]:
     """Red when something captured has waited too long to be published."""
     parts, tenant_id = ingestion.get(), context.partition_key

@@ -33,7 +33,7 @@ def released_unless_published(parts: Ingestion, tenant_id: str, run: str) -> Ite
         raise
 
 
-class IngestionResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+class IngestionResource:
     """Opens ingestion by the environment's settings."""
 
     def get(self) -> Ingestion:

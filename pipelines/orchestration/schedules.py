@@ -18,7 +18,7 @@ from registry import runs, tenants
     description="Hourly: tenants with something to apply, also where the sensor is off.",
 )
 def ingest_schedule(
-    context: dg.ScheduleEvaluationContext, ingestion: IngestionResource
+    context: dg.ScheduleEvaluationContext, ingestion: dg.ResourceParam[IngestionResource]
 ) -> Iterator[dg.RunRequest]:
     """A run for each tenant that has something to apply."""
     parts = ingestion.get()
@@ -37,7 +37,7 @@ def ingest_schedule(
     description="Daily at six: every active tenant's canaries.",
 )
 def daily_canaries_schedule(
-    context: dg.ScheduleEvaluationContext, ingestion: IngestionResource
+    context: dg.ScheduleEvaluationContext, ingestion: dg.ResourceParam[IngestionResource]
 ) -> Iterator[dg.RunRequest]:
     """A run for each tenant that has a live generation."""
     parts = ingestion.get()

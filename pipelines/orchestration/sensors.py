@@ -20,7 +20,9 @@ RUNS_A_TICK = 25
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="A run for each tenant whose captured changes have reached a quiet point.",
 )
-def source_changes(context: dg.SensorEvaluationContext, ingestion: IngestionResource) -> dg.SensorResult:
+def source_changes(
+    context: dg.SensorEvaluationContext, ingestion: dg.ResourceParam[IngestionResource]
+) -> dg.SensorResult:
     """Reads the registry only: capturing is the capturer's."""
     parts = ingestion.get()
     synchronise(context.instance, parts.registry)
@@ -38,7 +40,9 @@ def source_changes(context: dg.SensorEvaluationContext, ingestion: IngestionReso
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Delivers alerts (webhook, log): refused candidates, red checks, failed runs.",
 )
-def deliver_alerts(context: dg.SensorEvaluationContext, ingestion: IngestionResource) -> dg.SkipReason:
+def deliver_alerts(
+    context: dg.SensorEvaluationContext, ingestion: dg.ResourceParam[IngestionResource]
+) -> dg.SkipReason:
     """Notes runs that failed since the last tick, then delivers what waits."""
     parts = ingestion.get()
     now = parts.clock()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session
 
 from registry import changelog, contracts, generations, tenants
+from registry.changelog import DocumentKey
 from registry.contract import Contract
 from registry.errors import NotFound
 from registry.schema import (
@@ -24,6 +26,7 @@ from registry.schema import (
 from retrieval.errors import GenerationNotServed, NothingPublished
 
 _CONTRACTS = 1_000
+_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +150,32 @@ def _hidden(
     names = {pin.source_id: pin.name for pin in pins}
     seqs = {pin.source_id: pin.seq for pin in pins if pin.removed_at is None}
     deleted = changelog.hidden_documents(session, tenant_id, seqs)
-    hidden = {(names[document.source_id], document.key) for document in deleted}
+    hidden = _contained(session, tenant_id, number, deleted) if deleted else set()
     removed = [pin.source_id for pin in pins if pin.removed_at is not None]
     if removed:
-        query = select(GenerationDocument.source_id, GenerationDocument.key).where(
-            GenerationDocument.tenant_id == tenant_id,
-            GenerationDocument.generation == number,
-            GenerationDocument.source_id.in_(removed),
-        )
-        hidden.update((names[source_id], key) for source_id, key in session.execute(query))
-    return frozenset(hidden)
+        query = _manifest(tenant_id, number).where(GenerationDocument.source_id.in_(removed))
+        hidden.update(DocumentKey(*row) for row in session.execute(query))
+    return frozenset((names[document.source_id], document.key) for document in hidden)
+
+
+def _contained(
+    session: Session, tenant_id: str, number: int, documents: Set[DocumentKey]
+) -> set[DocumentKey]:
+    """Those that are in the generation: what came and went after it is none of its documents."""
+    keys = sorted({document.key for document in documents})
+    of_source = GenerationDocument.source_id.in_({document.source_id for document in documents})
+    found: set[DocumentKey] = set()
+    for start in range(0, len(keys), _BATCH):
+        batch = GenerationDocument.key.in_(keys[start : start + _BATCH])
+        query = _manifest(tenant_id, number).where(of_source, batch)
+        found.update(DocumentKey(*row) for row in session.execute(query))
+    return found & documents
+
+
+def _manifest(tenant_id: str, number: int) -> Select[tuple[int, str]]:
+    return select(GenerationDocument.source_id, GenerationDocument.key).where(
+        GenerationDocument.tenant_id == tenant_id, GenerationDocument.generation == number
+    )
 
 
 _contracts: dict[str, tuple[Contract, str]] = {}

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli.assignments import from_file, from_pairs, merged, plain_options
@@ -14,9 +14,9 @@ from cli.errors import WrongUse
 
 NAMES = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.dictionaries(NAMES, inner),
-    max_leaves=8,
+    max_leaves=4,
 )
 
 
@@ -52,27 +52,22 @@ def test_a_value_cannot_be_reached_into() -> None:
         from_pairs(["budgets=5", "budgets.batch=1"])
 
 
-@given(st.dictionaries(NAMES, VALUES))
+@settings(max_examples=50)
+@given(st.dictionaries(NAMES, VALUES, max_size=4))
 def test_every_value_survives_as_a_pair(values: dict[str, object]) -> None:
     assert from_pairs(f"{name}={json.dumps(value)}" for name, value in values.items()) == values
 
 
-@given(st.dictionaries(NAMES, VALUES), st.dictionaries(NAMES, VALUES))
+@settings(max_examples=50)
+@given(st.dictionaries(NAMES, VALUES, max_size=4), st.dictionaries(NAMES, VALUES, max_size=4))
 def test_merging_keeps_what_is_over_and_what_is_not_touched(
     below: dict[str, object], over: dict[str, object]
 ) -> None:
     before = json.dumps([below, over])
     result = merged(below, over)
     assert set(result) == set(below) | set(over)
-    for name, value in over.items():
-        assert (
-            value == result[name]
-            or (isinstance(value, dict) and value.items() <= result[name].items())
-            or nested(result[name], value)
-        )
-    assert {name: result[name] for name in set(below) - set(over)} == {
-        name: below[name] for name in set(below) - set(over)
-    }
+    assert nested(result, over)
+    assert all(result[name] == below[name] for name in set(below) - set(over))
     assert merged(result, over) == result
     assert json.dumps([below, over]) == before
 
@@ -95,9 +90,9 @@ def test_a_shown_contract_can_be_given_back(tmp_path: Path) -> None:
 def test_a_file_that_holds_no_object_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "contract.json"
     path.write_text(text, encoding="latin-1")
-    with pytest.raises(WrongUse, match="contract.json"):
+    with pytest.raises(WrongUse, match=r"contract\.json"):
         from_file(path)
-    with pytest.raises(WrongUse, match="missing.json"):
+    with pytest.raises(WrongUse, match=r"missing\.json"):
         from_file(tmp_path / "missing.json")
 
 

@@ -23,7 +23,8 @@ DEAF = (
 )
 # A child of its own that must go with it.
 PARENT = (
-    "import signal, subprocess, sys; c = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()']);"
+    "import signal, subprocess, sys;"
+    "c = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()']);"
     "print(c.pid, flush=True); signal.pause()"
 )
 
@@ -180,7 +181,8 @@ def test_children_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
 import os, sys, threading
 from pathlib import Path
 from cli.supervisor import ChildSpec, Supervisor
-spec = ChildSpec("child", [sys.executable, "-c", {FOREVER!r}], dict(os.environ), Path({str(tmp_path)!r}) / "log")
+log = Path({str(tmp_path)!r}) / "log"
+spec = ChildSpec("child", [sys.executable, "-c", {FOREVER!r}], dict(os.environ), log)
 supervisor = Supervisor([spec], print, threading.Event())
 supervisor.start()
 print(supervisor.children[0].process.pid, flush=True)

@@ -8,10 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event, select
 
@@ -240,7 +238,7 @@ def test_metrics_change_with_what_happens(api: Api) -> None:
 
 def test_recall_is_the_live_generations_not_a_refused_candidates(api: Api) -> None:
     api.world.ask_about({"nothing of the kind": ["d9"], "what does the harbour file say": ["d5"]})
-    api.world.set_contract(recall_floor=1.0)
+    api.world.set_contract(recall_floor=1.0, k=1)
     api.world.commit({"d0": text_about("harbour", version=1)})
     assert api.world.run().status == "rejected"
     assert samples(api)["holdfast_canary_recall", (("tenant", api.world.tenant),)] == 1.0
@@ -272,13 +270,13 @@ def test_searches_are_counted_by_tenant_mode_and_outcome(api: Api) -> None:
 
 
 def test_what_a_client_makes_up_is_no_label(api: Api) -> None:
-    before = len(samples(api))
+    found = []
     for n in range(20):
         api.get(f"/made/up/{n}")
         api.post({"query": f"made up {n}", "filter": {f"made{n}": "up"}})
-    after = samples(api)
-    assert len(after) <= before + 30
-    assert "made" not in str(after)
+        found.append(samples(api))
+    assert set(found[-1]) == set(found[1])
+    assert "made" not in str(found[-1])
 
 
 def test_two_sources_of_one_name_are_two_series(api: Api) -> None:
@@ -328,7 +326,6 @@ def test_a_suspended_tenant_is_in_no_gauge(api: Api) -> None:
 
 def test_every_metric_has_a_help_text(shared_api: Api) -> None:
     text = shared_api.get("/metrics").text
-    assert openmetrics is not None
     for family in text_string_to_metric_families(text):
         assert family.documentation, family.name
         assert family.name.startswith("holdfast_")
@@ -445,7 +442,3 @@ def test_every_reference_of_the_document_leads_somewhere(shared_api: Api) -> Non
     check(document)
     assert document["openapi"].startswith("3.1")
     assert shared_api.get("/docs", None).status_code == 200
-
-
-def test_vectors_of_the_fake_are_of_length_one() -> None:
-    assert np.allclose(np.linalg.norm(FakeEncoder().encode(["a b c"]), axis=1), 1)
