@@ -7,11 +7,22 @@ decides between those that nearly tie. Asking until the tie has ended, and cutti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from retrieval.index.store import Scored
 
 
-def candidates(fetch: Callable[[int], Sequence[Scored]], limit: int, tolerance: float = 0.0) -> list[Scored]:
+class HasScore(Protocol):
+    """Any engine's hit."""
+
+    @property
+    def score(self) -> float: ...
+
+
+Hit = TypeVar("Hit", bound=HasScore)
+
+
+def candidates(fetch: Callable[[int], Sequence[Hit]], limit: int, tolerance: float = 0.0) -> list[Hit]:
     """All that may belong to the `limit` best, of the hits that `fetch(n)` gives best first.
 
     tolerance: the relative error of those scores, both sides of the cut together. Raises ValueError unless

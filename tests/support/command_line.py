@@ -67,7 +67,8 @@ class HereCommand:
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     """What a process of the command line needs to know."""
-    return {**os.environ, "HOLDFAST_HOME": str(home), "PYTHONPATH": str(ROOT), **more}
+    machine = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
+    return {**machine, "HOLDFAST_HOME": str(home), "PYTHONPATH": str(ROOT), **more}
 
 
 def run(home: Path, *arguments: str, cwd: Path | None = None, timeout: float = 120, **more: str) -> Ended:

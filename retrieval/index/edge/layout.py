@@ -2,7 +2,7 @@
 
 <number>/manifest.json        makes the directory a generation
 <number>/lock                 held shared by readers, exclusively to remove
-<number>/statistics.npz       term statistics
+<number>/postings.npy         BM25 weights by term, as read back from the shard
 <number>/shard/               the engine's files
 .stage-<token>/               the same, being built
 .removed-<token>/             on its way out
@@ -18,7 +18,7 @@ from retrieval.index.store import GenerationRef
 
 LOCK = "lock"
 SHARD = "shard"
-STATISTICS = "statistics.npz"
+POSTINGS = "postings.npy"
 # The engine rewrites its configuration on every opening; the lock holds nothing; the manifest checks itself.
 UNDIGESTED = frozenset({"edge_config.json", LOCK, "manifest.json"})
 

@@ -96,12 +96,16 @@ class StoredPoint(NamedTuple):
 
     def to_point(self) -> IndexPoint:
         """The point that was stored."""
-        weights = SparseWeights(self.term_ids(), np.frombuffer(self.values, np.float32))
+        weights = SparseWeights(self.term_ids(), self.term_weights())
         return IndexPoint(self.chunk_id, np.frombuffer(self.vector, np.float32), weights, self.payload)
 
     def term_ids(self) -> npt.NDArray[np.uint32]:
         """(n,) ids of its terms."""
         return np.frombuffer(self.indices, np.uint32)
+
+    def term_weights(self) -> npt.NDArray[np.float32]:
+        """(n,) weight of each."""
+        return np.frombuffer(self.values, np.float32)
 
 
 def stored_points(shard: edge.EdgeShard, batch: int = _SCROLL) -> Iterator[StoredPoint]:
@@ -127,11 +131,6 @@ def payload(record: edge.Record) -> dict[str, Any]:
 def boolean(field: str, value: bool) -> str:
     """How a true or false metadata field is filed: the engine's Python binding cannot match booleans."""
     return f"{field}\x1f{str(value).lower()}"
-
-
-def sparse_vector(record: edge.Record | edge.ScoredPoint) -> edge.SparseVector:
-    """The BM25 weights of a record that was fetched with them."""
-    return cast(edge.SparseVector, cast(dict[str, Any], record.vector)[LEXICAL])
 
 
 def _stored(record: edge.Record) -> StoredPoint:

@@ -18,12 +18,12 @@ from registry.crash_points import crash_point
 from retrieval.errors import DimensionMismatch, GenerationExists
 from retrieval.index.edge import shard as engine
 from retrieval.index.edge.files import digest_tree, sync, sync_tree
-from retrieval.index.edge.layout import SHARD, STATISTICS, UNDIGESTED
+from retrieval.index.edge.layout import POSTINGS, SHARD, UNDIGESTED
 from retrieval.index.edge.lock import GenerationLock
 from retrieval.index.edge.search import OpenShard
 from retrieval.index.manifest import Manifest
 from retrieval.index.point import IndexPoint
-from retrieval.index.statistics import LexicalStatistics
+from retrieval.index.postings import Postings
 from retrieval.index.store import GenerationRef, IndexSpec, SealedGeneration
 
 _BATCH = 500
@@ -111,25 +111,22 @@ class EdgeStage:
             shard.close()
 
     def _read_back(self) -> SealedGeneration:
-        """Open what lies on disk as a reader would, digest every point and write the statistics."""
+        """Open what lies on disk as a reader would, digest every point and write the postings, in one pass."""
         shard = engine.load(self._directory / SHARD, self.spec.dimension, self.ref)
         try:
             digest = hashlib.sha256()
-            points = 0
 
-            def terms() -> Iterator[npt.NDArray[np.uint32]]:
-                nonlocal points
+            def entries() -> Iterator[tuple[str, npt.NDArray[np.uint32], npt.NDArray[np.float32]]]:
                 for point in engine.stored_points(shard):
                     digest.update(f"{point.chunk_id} {point.digest()}\n".encode())
-                    points += 1
-                    yield point.term_ids()
+                    yield point.chunk_id, point.term_ids(), point.term_weights()
 
-            statistics = LexicalStatistics.of(terms())
-            OpenShard(shard, statistics).check_statistics(self.ref)
-            statistics.write(self._directory / STATISTICS)
+            postings = Postings.of(entries())
+            OpenShard(shard, postings).check_statistics(self.ref)
+            postings.write(self._directory / POSTINGS)
         finally:
             shard.close()
-        return SealedGeneration(digest.hexdigest(), points)
+        return SealedGeneration(digest.hexdigest(), len(postings.chunk_ids))
 
     def _write_manifest(self, sealed: SealedGeneration) -> None:
         files = digest_tree(self._directory, UNDIGESTED)

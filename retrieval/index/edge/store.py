@@ -14,14 +14,14 @@ from registry.crash_points import crash_point
 from retrieval.errors import GenerationExists, IndexCorrupt, IndexUnavailable, ModelMismatch
 from retrieval.index.edge import shard as engine
 from retrieval.index.edge.files import allocated_bytes, copy_tree, digest_tree
-from retrieval.index.edge.layout import LOCK, SHARD, STATISTICS, UNDIGESTED, Layout
+from retrieval.index.edge.layout import LOCK, POSTINGS, SHARD, UNDIGESTED, Layout
 from retrieval.index.edge.lock import GenerationLock
 from retrieval.index.edge.open_shards import OpenShards
 from retrieval.index.edge.reader import EdgeReader
 from retrieval.index.edge.search import OpenShard
 from retrieval.index.edge.stage import EdgeStage
 from retrieval.index.manifest import Manifest, read_manifest
-from retrieval.index.statistics import LexicalStatistics
+from retrieval.index.postings import Postings
 from retrieval.index.store import GenerationRef, IndexSpec
 
 
@@ -134,8 +134,8 @@ class EdgeGenerationStore:
     def _open_shard(self, manifest: Manifest) -> OpenShard:
         self._forget_removed()
         directory = self._layout.generation(manifest.ref)
-        statistics = LexicalStatistics.read(directory / STATISTICS)
-        return OpenShard(engine.load(directory / SHARD, manifest.spec.dimension, manifest.ref), statistics)
+        postings = Postings.read(directory / POSTINGS)
+        return OpenShard(engine.load(directory / SHARD, manifest.spec.dimension, manifest.ref), postings)
 
 
 def _check_model(manifest: Manifest, model: str | None) -> None:

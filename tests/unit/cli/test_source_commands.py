@@ -40,7 +40,7 @@ def add_folder(acme: HereCommand, folder: Path, *more: str) -> dict[str, object]
         "source", "add", "docs", "-t", "acme", "--kind", "folder", "--uri", str(folder), *more, "--json"
     )
     assert ended.status == 0, ended.stdout
-    return ended.document
+    return dict(ended.document)
 
 
 def test_a_source_is_looked_at_and_owned_by_the_contracts_owner(acme: HereCommand, folder: Path) -> None:
@@ -81,7 +81,8 @@ def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert absolute("git", "repo") == str(tmp_path / "repo")
     for kind, uri in (
         ("git", "git@git.example:a/repo.git"), ("git", "https://git.example/r"), ("git", "nowhere"),
-        ("folder", "file:///srv/docs"), ("sqlite", "sqlite:////srv/w.db"), ("folder", "https://x"), ("folder", ""),
+        ("folder", "file:///srv/docs"), ("sqlite", "sqlite:////srv/w.db"), ("folder", "https://x"),
+        ("folder", ""),
     ):  # fmt: skip
         assert absolute(kind, uri) == uri
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from registry import publication, tenants
+from registry import canaries, publication, tenants
 from retrieval.api.serving import RETRY, ServingGenerations
 from retrieval.errors import EncoderUnavailable, IndexCorrupt, ModelMismatch
 from retrieval.index.store import GenerationRef
@@ -261,7 +261,7 @@ def test_retired_and_removed_between_the_look_and_the_opening(
 
 
 def test_a_model_whose_files_were_replaced_is_loaded_beside_the_old_one(api: Api) -> None:
-    """The same name with other weights: the new generation gets the new encoder, the retained one keeps its own."""
+    """The same name, other weights: the new generation gets the new encoder, the retained one keeps its own."""
     api.service.serving._patience = 30.0
     assert api.search("glacier").generation == 1
     replaced = FakeEncoder("fake", seed=5)
@@ -269,8 +269,6 @@ def test_a_model_whose_files_were_replaced_is_loaded_beside_the_old_one(api: Api
     other.tenant = api.world.tenant
     other.set_contract(recall_floor=0, mrr_floor=0, allowed_drop=1)
     with other.registry.write() as session:
-        from registry import canaries
-
         canaries.replace(session, other.tenant, [], other.clock())
     assert other.run().status == "published"
     other.close()
