@@ -76,7 +76,7 @@ def average_length(session: Session, parsed_ids: list[int]) -> float:
     return total / chunks if total else 1.0
 
 
-def _identified(session: Session, query: Select[Any]) -> Iterator[tuple[Row[Any], str]]:
+def _identified(session: Session, query: Select[*tuple[Any, ...]]) -> Iterator[tuple[Row[Any], str]]:
     document: tuple[int, str] | None = None
     occurrences: Counter[str] = Counter()
     for row in session.execute(query.execution_options(yield_per=FETCH)):
@@ -86,9 +86,9 @@ def _identified(session: Session, query: Select[Any]) -> Iterator[tuple[Row[Any]
         occurrences[row.text_sha256] += 1
 
 
-def _chunks(generation: Generation, *, with_vector: bool) -> Select[Any]:
+def _chunks(generation: Generation, *, with_vector: bool) -> Select[*tuple[Any, ...]]:
     manifest = GenerationDocument
-    query = (
+    query: Select[*tuple[Any, ...]] = (
         select(
             manifest.source_id, manifest.key, Source.name.label("source"), Chunk.text_sha256, Chunk.ordinal
         )
@@ -100,7 +100,7 @@ def _chunks(generation: Generation, *, with_vector: bool) -> Select[Any]:
     return _with_content(query, generation) if with_vector else query
 
 
-def _with_content(query: Select[Any], generation: Generation) -> Select[Any]:
+def _with_content(query: Select[*tuple[Any, ...]], generation: Generation) -> Select[*tuple[Any, ...]]:
     manifest = GenerationDocument
     return (
         query.add_columns(

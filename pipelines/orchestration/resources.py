@@ -38,7 +38,7 @@ class IngestionResource:
 
     def get(self) -> Ingestion:
         """The ingestion of this process."""
-        return opened(Settings())  # type: ignore[call-arg]
+        return opened(Settings())
 
     def judge_run(self, tenant_id: str, run: str) -> list[Verdict]:
         """Judge what this run built; a refused candidate, or a crash, ends the run, so its lease goes back."""

@@ -172,7 +172,7 @@ def _contained(
     return found & documents
 
 
-def _manifest(tenant_id: str, number: int) -> Select[tuple[int, str]]:
+def _manifest(tenant_id: str, number: int) -> Select[int, str]:
     return select(GenerationDocument.source_id, GenerationDocument.key).where(
         GenerationDocument.tenant_id == tenant_id, GenerationDocument.generation == number
     )

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO
 
 import httpx
 import psutil
@@ -40,14 +39,15 @@ def running(home: Home, *arguments: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def first_document(stream: IO[str] | None) -> dict[str, str]:
-    assert stream is not None
+def first_document(process: subprocess.Popen[str]) -> dict[str, str]:
+    assert process.stdout is not None
+    assert process.stderr is not None
     lines = ""
-    for line in stream:
+    for line in process.stdout:
         lines += line
         if line == "}\n":
             return dict(json.loads(lines))
-    raise AssertionError(f"no document: {lines!r}")
+    raise AssertionError(f"no document but {lines!r}: {process.stderr.read()}")
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -67,7 +67,7 @@ def answers(url: str) -> bool:
 def test_the_api_serves_until_it_is_told_to_end(published: Home) -> None:
     key = published("key", "create", "--tenant", "acme", "--json").document["key"]
     with running(published, "serve", "--port", str(free_port()), "--json") as process:
-        url = first_document(process.stdout)["url"]
+        url = first_document(process)["url"]
         eventually(lambda: answers(f"{url}/readyz"))
         found = httpx.post(
             f"{url}/v1/search", json={"query": "ballast", "k": 1}, headers={"Authorization": f"Bearer {key}"}
@@ -101,7 +101,7 @@ def test_the_capturer_captures_until_it_is_told_to_end(changeable: Home) -> None
 def test_everything_comes_up_mends_itself_and_goes_down(changeable: Home) -> None:
     ports = ["--port", str(free_port()), "--dagster-port", str(free_port())]
     with running(changeable, "up", *ports, "--json") as process:
-        where = first_document(process.stdout)
+        where = first_document(process)
         assert answers(f"{where['api']}/readyz")
         assert answers(f"{where['dagster']}/server_info")
         children = psutil.Process(process.pid).children(recursive=True)

@@ -68,7 +68,8 @@ def test_a_search_is_what_the_api_answers(published: Home) -> None:
         "search", "how does a submarine dive?", "--tenant", "acme", "--k", "3", "--json"
     ).document
     assert {
-        "request_id", "tenant", "generation", "sources", "age_seconds", "hidden_since", "floor", "hits", "timings",
+        "request_id", "tenant", "generation", "sources", "age_seconds", "hidden_since", "floor", "hits",
+        "timings",
     } <= set(found)  # fmt: skip
     assert found["hits"][0]["document"] == "submarine.md"
     assert found["floor"]["met"] is True
