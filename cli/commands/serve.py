@@ -11,6 +11,7 @@ from cli.opening import opened_registry, settings
 from cli.options import Json, single
 from cli.output import console, print_document
 from cli.ports import reachable, refuse_taken
+from cli.stopping import stopped_by_signals
 
 app = single()
 
@@ -42,5 +43,7 @@ def serve(
         print_document({"url": url, "docs": f"{url}/docs"})
     else:
         console().print(f"API: {url}/docs   (Ctrl-C ends it)")
-    # No configuration of its own: uvicorn's warnings go where ours go, and requests are counted, not logged.
-    uvicorn.run(create_app(found), host=found.host, port=found.port, log_config=None, access_log=False)
+    # Uvicorn raises the signal that ended it again: with a handler of ours there, that is an ordinary end.
+    with stopped_by_signals():
+        # Its warnings go where ours go, and requests are counted, not logged.
+        uvicorn.run(create_app(found), host=found.host, port=found.port, log_config=None, access_log=False)

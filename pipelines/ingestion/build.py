@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pipelines.build.configuration import BuildConfiguration, identity
+from pipelines.build.configuration import BuildConfiguration, identity, parse_hash_of
 from pipelines.build.documents import DocumentSet, document_set
 from pipelines.build.embedding import embed_missing
 from pipelines.build.manifest import ManifestRow, manifest
@@ -227,7 +227,7 @@ def _build(
 
 
 def _parse_hash_of(base: Generation | None) -> str | None:
-    return None if base is None else BuildConfiguration(**base.build).parse_hash
+    return None if base is None else parse_hash_of(base.build)
 
 
 def _register_model(builder: Builder) -> None:

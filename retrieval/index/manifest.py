@@ -43,8 +43,11 @@ def read_manifest(directory: Path, ref: GenerationRef) -> Manifest:
         raise IndexCorrupt(f"the manifest of {ref} cannot be read: rebuild the generation") from error
     if not intact:
         raise IndexCorrupt(f"the manifest of {ref} does not match its checksum: rebuild the generation")
-    if body["format"] != FORMAT_VERSION:
-        raise IndexCorrupt(f"{ref} has index format {body['format']}, this is {FORMAT_VERSION}: rebuild it")
+    if body.get("format") != FORMAT_VERSION:
+        raise IndexCorrupt(
+            f"{ref} was written in index format {body.get('format')}, and this version of holdfast reads "
+            f"{FORMAT_VERSION}: rebuild it with `holdfast ingest`"
+        )
     manifest = Manifest(
         GenerationRef(**body["ref"]), IndexSpec(**body["spec"]), body["digest"], body["points"], body["files"]
     )

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple, Self, TypeAlias
-from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.index.chunk_ids import ChunkIds
+from retrieval.index.chunk_ids import ChunkIds, identifiers
 from retrieval.lexical.bm25 import inverse_document_frequency
 from retrieval.lexical.terms import SparseWeights
 
@@ -56,24 +55,24 @@ class Postings:
     @classmethod
     def of(cls, points: Iterable[tuple[str, npt.NDArray[np.uint32], npt.NDArray[np.float32]]]) -> Self:
         """From (chunk id, term ids, weights) of every point. Raises ValueError unless chunk ids ascend."""
-        identifiers: list[bytes] = []
+        chunk_ids: list[bytes] = []
         documents = 0
         batches: list[_Entries] = []
         remaining = iter(points)
         while batch := list(islice(remaining, _BATCH)):
-            batches.append(_by_term(batch, len(identifiers)))
-            identifiers += [UUID(chunk_id).bytes for chunk_id, _, _ in batch]
+            batches.append(_by_term(batch, len(chunk_ids)))
+            chunk_ids += [bytes.fromhex(chunk_id.replace("-", "")) for chunk_id, _, _ in batch]
             documents += sum(1 for _, indices, _ in batch if len(indices))
-        return cls(documents, ChunkIds.of(identifiers), *_merged(batches))
+        return cls(documents, ChunkIds.of(identifiers(chunk_ids)), *_merged(batches))
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """From a file that `write` wrote; a large one stays on disk until it is used."""
-        mode = "r" if path.stat().st_size > _MAPPED_FROM else None
-        content = np.load(path, mmap_mode=mode, allow_pickle=False).view(np.ndarray)
+        mapped = path.stat().st_size > _MAPPED_FROM
+        content = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False).view(np.ndarray)
         documents, count, terms, postings = content[:_HEADER].tolist()
         ends = np.cumsum([_HEADER, _ID * count, terms, terms + 1, postings, postings]).tolist()
-        ids, words, offsets, rows, weights = (content[a:b] for a, b in zip(ends, ends[1:], strict=False))
+        ids, words, offsets, rows, weights = (content[a:b] for a, b in pairwise(ends))
         return cls(documents, ChunkIds(ids), words, offsets, rows, weights.view(np.float32))
 
     def write(self, path: Path) -> None:

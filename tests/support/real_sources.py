@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.ingestion.outcome import Outcome
+from pipelines.sources.kinds import prepare_source
 from registry import sources
 from registry.database import Registry
 from registry.settings import Settings
@@ -27,29 +28,33 @@ def opened_world(home: Path, **parts: Any) -> Iterator[World]:
     home.mkdir(parents=True, exist_ok=True)
     registry.migrate()
     registry.close()
+    others_open = scripted_source.KIND in scripted_source.KINDS
     world = World(home, **parts)
     try:
         yield world
     finally:
         world.close()
-        if scripted_source.KIND in scripted_source.KINDS:
+        if not others_open:
             scripted_source.uninstall()
 
 
 def add_source(
     world: World, kind: str, uri: str | Path, *, name: str = "docs", tenant: str | None = "", **options: str
 ) -> int:
-    """Record a source of a kind that Holdfast has and give its id. Quiescence is 0 unless given."""
+    """What `source add` does, for a kind that Holdfast has; gives its id. Quiescence is 0 unless given."""
+    given = {"quiescence": "0", **options}
+    prepare_source(kind, str(uri), given, world.clock, world.home / "mirrors")
     with world.registry.write() as session:
         return sources.add(
             session, name=name, tenant_id=world.tenant if tenant == "" else tenant, kind=kind, uri=str(uri),
-            owner="o@example.org", options={"quiescence": "0", **options}, consistency=CONSISTENCY[kind],
-            now=world.clock(),
+            owner="o@example.org", options=given, consistency=CONSISTENCY[kind], now=world.clock(),
         ).id  # fmt: skip
 
 
 def published(world: World, tenant: str = "") -> Outcome:
-    """A run that must end with a publication."""
+    """A run that reads every source and ends with a publication."""
+    captured = world.ingestion.capture(tenant or world.tenant)
+    assert [one.error for one in captured if one.error] == []
     outcome = world.run(tenant)
     faults = [f"{check.name}: {check.summary}" for check in outcome.checks if check.holds_back]
     assert outcome.status == "published", (outcome.status, outcome.reason, faults)

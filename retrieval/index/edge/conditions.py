@@ -9,9 +9,8 @@ from typing import TypeAlias
 
 import qdrant_edge as edge
 
-from retrieval.index.edge.shard import BOOLEANS, DOCUMENT_ID, boolean
+from retrieval.index.edge.shard import NAMES, boolean_name, document_id_name, document_name, source_name
 from retrieval.index.filter import Condition, Filter, Range, Scalar, is_time_range
-from retrieval.index.point import joined_document_id
 
 EngineCondition: TypeAlias = (
     edge.FieldCondition
@@ -32,9 +31,9 @@ def engine_filter(where: Filter) -> edge.Filter | None:
     """
     must: list[EngineCondition] = [_metadata(name, condition) for name, condition in where.metadata.items()]
     if where.sources is not None:
-        must.append(_any("source", sorted(where.sources)))
+        must.append(_any(NAMES, sorted(map(source_name, where.sources))))
     if where.documents is not None:
-        must.append(_any("document", sorted(where.documents)))
+        must.append(_any(NAMES, sorted(map(document_name, where.documents))))
     must_not: list[EngineCondition] = [_hidden(where.hidden)] if where.hidden else []
     if not must and not must_not:
         return None
@@ -44,7 +43,7 @@ def engine_filter(where: Filter) -> edge.Filter | None:
 @lru_cache(maxsize=64)
 def _hidden(documents: frozenset[tuple[str, str]]) -> edge.FieldCondition:
     """Cached: between two deletions every query of a tenant hides the same documents."""
-    return _any(DOCUMENT_ID, sorted(joined_document_id(source, document) for source, document in documents))
+    return _any(NAMES, sorted(document_id_name(source, document) for source, document in documents))
 
 
 def _any(field: str, names: Sequence[str]) -> edge.FieldCondition:
@@ -65,7 +64,7 @@ def _metadata(name: str, condition: Condition) -> EngineCondition:
 def _equals(name: str, value: Scalar) -> edge.FieldCondition:
     field = _field(name)
     if isinstance(value, bool):
-        return _any(BOOLEANS, [boolean(name, value)])
+        return _any(NAMES, [boolean_name(name, value)])
     if isinstance(value, float):  # the engine matches no floats; a range of one value is the same
         return edge.FieldCondition(field, range=edge.RangeFloat(gte=value, lte=value))
     return edge.FieldCondition(field, match=edge.MatchValue(value))

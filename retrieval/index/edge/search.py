@@ -11,7 +11,7 @@ import numpy.typing as npt
 import qdrant_edge as edge
 
 from retrieval.errors import IndexCorrupt
-from retrieval.index.chunk_ids import texts
+from retrieval.index.chunk_ids import Identifiers, identifiers, texts
 from retrieval.index.edge.shard import DENSE, LEXICAL, payload
 from retrieval.index.postings import Postings
 from retrieval.index.ranking import candidates
@@ -37,9 +37,7 @@ class OpenShard:
         query = edge.Query.Nearest(vector.tolist(), DENSE)
 
         def fetch(wanted: int) -> list[edge.ScoredPoint]:
-            return self.shard.query(
-                edge.QueryRequest(limit=wanted, query=query, filter=where, params=_EXACT)
-            )
+            return self.shard.query(edge.QueryRequest(limit=wanted, query=query, filter=where, params=_EXACT))
 
         found = candidates(fetch, limit)
         return _best(_identifiers(found), np.array([hit.score for hit in found]), limit)
@@ -52,9 +50,9 @@ class OpenShard:
         # Each product and each sum rounds once in float32, on either side of the cut.
         tolerance = 2 * (len(factors.positions) + 4) * _FLOAT32_STEP
         found = candidates(lambda wanted: self._by_terms(weights, wanted, where), limit, tolerance)
-        identifiers = sorted(_identifiers(found))
-        rows = self.postings.chunk_ids.rows(identifiers)
-        return _best(identifiers, self.postings.scores(rows, factors), limit)
+        ascending = np.sort(_identifiers(found))
+        rows = self.postings.chunk_ids.rows(ascending)
+        return _best(ascending, self.postings.scores(rows, factors), limit)
 
     def retrieve(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """chunk id -> payload of those that exist."""
@@ -89,13 +87,13 @@ class OpenShard:
         return self.shard.query(edge.QueryRequest(limit=limit, query=query, filter=where, params=_EXACT))
 
 
-def _identifiers(hits: Sequence[edge.ScoredPoint]) -> list[bytes]:
-    """16 bytes each. Of all that is done for a hit, this costs most: the engine makes a UUID of every id."""
-    return [cast(UUID, hit.id).bytes for hit in hits]
+def _identifiers(hits: Sequence[edge.ScoredPoint]) -> Identifiers:
+    """Of all that is done for a hit, this costs most: the engine's binding makes a UUID of every id."""
+    return identifiers([cast(UUID, hit.id).bytes for hit in hits])
 
 
-def _best(identifiers: Sequence[bytes], scores: npt.NDArray[np.float64], limit: int) -> list[Scored]:
+def _best(chunk_ids: Identifiers, scores: npt.NDArray[np.float64], limit: int) -> list[Scored]:
     """As `retrieval.index.ranking.best`, on arrays."""
-    order = np.lexsort((np.array(identifiers, "S16"), -scores))[:limit]
-    names = texts([identifiers[position] for position in order.tolist()])
-    return list(map(Scored._make, zip(names, scores[order].tolist(), strict=True)))
+    order = np.lexsort((chunk_ids, -scores))[:limit]
+    hits = zip(texts(chunk_ids[order]), scores[order].tolist(), strict=True)
+    return list(map(Scored._make, hits))

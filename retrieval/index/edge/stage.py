@@ -74,6 +74,7 @@ class EdgeStage:
         return len(given)
 
     def seal(self) -> SealedGeneration:
+        engine.index_names(self._shard)
         engine.vacuum(self._shard)
         crash_point("seal:vacuumed")
         self._shard.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -17,11 +18,12 @@ import qdrant_edge as engine
 from registry.crash_points import VARIABLE
 from retrieval.errors import IndexCorrupt, IndexUnavailable
 from retrieval.fusion import fuse_dbsf, fuse_rrf
+from retrieval.index.chunk_ids import texts
 from retrieval.index.edge import shard as shards
 from retrieval.index.edge.files import allocated_bytes, digest_tree
 from retrieval.index.edge.search import OpenShard
 from retrieval.index.edge.store import EdgeGenerationStore
-from retrieval.index.statistics import LexicalStatistics
+from retrieval.index.postings import Postings
 from retrieval.index.store import GenerationRef, Scored
 from retrieval.lexical.bm25 import query_weights
 from tests.support.index_points import DIMENSION, SPEC, chunk, chunks, terms, unit
@@ -77,8 +79,8 @@ def test_a_missing_or_an_added_file_is_found(root: Path) -> None:
     with pytest.raises(IndexCorrupt, match=r"stray\.dat"):
         EdgeGenerationStore(root).open(ONE)
     added.unlink()
-    next(root.rglob("statistics.npz")).unlink()
-    with pytest.raises(IndexCorrupt, match="statistics"):
+    next(root.rglob("postings.npy")).unlink()
+    with pytest.raises(IndexCorrupt, match="postings"):
         EdgeGenerationStore(root).open(ONE)
 
 
@@ -95,6 +97,47 @@ def test_a_manifest_is_not_believed_for_another_generation(root: Path) -> None:
     manifest.write_text("[]")
     with pytest.raises(IndexCorrupt, match="cannot be read"):
         store.open(GenerationRef("acme", 7))
+
+
+def test_an_older_format_says_what_to_do(root: Path) -> None:
+    store = EdgeGenerationStore(root)
+    build(store, ONE, chunks(5))
+    path = root / "acme" / "1" / "manifest.json"
+    written = json.loads(path.read_text())
+    for older in ({"format": 1}, {"format": 1, "digest": None}):
+        body = {name: value for name, value in (written | older).items() if name != "sha256" and value}
+        checksum = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        path.write_text(json.dumps(body | {"sha256": checksum}))
+        with pytest.raises(IndexCorrupt, match=r"generation 1 of tenant acme.*format 1.*holdfast ingest"):
+            EdgeGenerationStore(root).open(ONE)
+        with pytest.raises(IndexCorrupt, match="format 1"):
+            EdgeGenerationStore(root).stage(TWO, SPEC, ONE)
+
+
+def test_the_postings_are_those_of_the_engine(root: Path) -> None:
+    """Rewritten and deleted points leave nothing in them; a difference writes the bytes of a fresh build."""
+    store = EdgeGenerationStore(root)
+    points = {point.chunk_id: point for point in chunks(80)}
+    build(store, ONE, points.values())
+    rewritten = [chunk(number, random.Random(number + 7)) for number in range(20)]
+    left = points | {point.chunk_id: point for point in rewritten}
+    gone = sorted(left)[::9]
+    build(store, TWO, rewritten, ONE, gone)
+    fresh = GenerationRef("acme", 3)
+    build(store, fresh, [point for key, point in reversed(left.items()) if key not in gone])
+    two, three = (root / "acme" / number / "postings.npy" for number in ("2", "3"))
+    assert two.read_bytes() == three.read_bytes()
+    read = Postings.read(two)
+    assert texts(read.chunk_ids.words.view("S16")) == sorted(set(left) - set(gone))
+    assert len(read.rows) == sum(len(p.weights.indices) for key, p in left.items() if key not in gone)
+
+
+def test_an_index_of_names_is_made_when_it_pays(root: Path) -> None:
+    store = EdgeGenerationStore(root)
+    build(store, ONE, chunks(499))
+    assert not list((root / "acme" / "1").rglob("*names*"))
+    build(store, TWO, [chunk(499, random.Random(1))], ONE)
+    assert list((root / "acme" / "2").rglob("*names*"))
 
 
 def test_a_corrupt_base_is_not_built_upon(root: Path) -> None:
@@ -267,6 +310,11 @@ def test_stored_floats_are_bit_exact(tmp_path: Path) -> None:
     assert found == {p.chunk_id: (p.vector.tobytes(), p.weights.values.tobytes()) for p in points}
 
 
+def postings(points) -> Postings:
+    ordered = sorted(points, key=lambda point: point.chunk_id)
+    return Postings.of((p.chunk_id, p.weights.indices, p.weights.values) for p in ordered)
+
+
 def lexical_scores(
     shard: engine.EdgeShard, seed: int, idf: engine.IdfParams | None
 ) -> list[tuple[object, float]]:
@@ -294,9 +342,9 @@ def test_chunks_without_terms_do_not_count_by_the_default_idf_as_in_lucene(tmp_p
     points = chunks(300)
     assert any(not point.weights.indices.size for point in points)
     shard = open_shard(tmp_path / "shard", points)
-    statistics = LexicalStatistics.of(point.weights.indices for point in points)
+    held = postings(points)
     live = engine.IdfParams(corpus=engine.Filter())
-    ours = dict(OpenShard(shard, statistics).lexical(query_weights(terms(random.Random(0), 6)), 1000, None))
+    ours = dict(OpenShard(shard, held).lexical(query_weights(terms(random.Random(0), 6)), 1000, None))
     assert lexical_scores(shard, 0, None) == pytest.approx(ours, rel=1e-6)
     assert lexical_scores(shard, 0, live) != pytest.approx(ours, rel=1e-3)
 
@@ -305,11 +353,11 @@ def test_one_deleted_point_is_vacuumed_and_its_absence_would_be_noticed(tmp_path
     points = [point for point in chunks(300) if point.weights.indices.size]
     shard = open_shard(tmp_path / "shard", points)
     shards.delete(shard, [points[0].chunk_id])
-    statistics = LexicalStatistics.of(point.term_ids() for point in shards.stored_points(shard))
+    held = postings(point.to_point() for point in shards.stored_points(shard))
     with pytest.raises(IndexCorrupt, match="vacuumed"):
-        OpenShard(shard, statistics).check_statistics("the test")
+        OpenShard(shard, held).check_statistics("the test")
     shards.vacuum(shard)
-    OpenShard(shard, statistics).check_statistics("the test")
+    OpenShard(shard, held).check_statistics("the test")
 
 
 def test_the_engine_s_own_scores_depend_on_the_layout_and_ours_do_not(tmp_path: Path) -> None:
@@ -319,10 +367,10 @@ def test_the_engine_s_own_scores_depend_on_the_layout_and_ours_do_not(tmp_path: 
     other = open_shard(tmp_path / "other", points[::-1])
     engine_scores = [[lexical_scores(s, seed, None) for seed in range(60)] for s in (one, other)]
     assert engine_scores[0] != engine_scores[1]
-    statistics = LexicalStatistics.of(point.weights.indices for point in points)
+    held = postings(points)
     for seed in range(60):
         query = query_weights(terms(random.Random(seed), 6))
-        found = [OpenShard(shard, statistics).lexical(query, 20, None) for shard in (one, other)]
+        found = [OpenShard(shard, held).lexical(query, 20, None) for shard in (one, other)]
         assert found[0] == found[1]
 
 

@@ -358,17 +358,18 @@ FILTERS = {
 }
 
 
-def test_filters_keep_what_they_say(store: GenerationStore) -> None:
-    points = chunks(200)
+@pytest.mark.parametrize("count", [200, 700])  # without and with an index of names
+def test_filters_keep_what_they_say(store: GenerationStore, count: int) -> None:
+    points = chunks(count)
     build(store, ONE, points)
     vector, _ = queries(1)[0]
     every = SparseWeights(*_all_terms(points))
     with store.open(ONE) as reader:
         for name, (where, keeps) in FILTERS.items():
             expected = {point.chunk_id for point in points if keeps(point.payload)}
-            assert {hit.chunk_id for hit in reader.dense(vector, 200, where)} == expected, name
+            assert {hit.chunk_id for hit in reader.dense(vector, count, where)} == expected, name
             worded = {p.chunk_id for p in points if p.weights.indices.size}
-            assert {hit.chunk_id for hit in reader.lexical(every, 200, where)} == expected & worded, name
+            assert {hit.chunk_id for hit in reader.lexical(every, count, where)} == expected & worded, name
 
 
 def _all_terms(points) -> tuple[np.ndarray, np.ndarray]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+from uuid import UUID
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.index.statistics import LexicalStatistics, lexical_score
+from retrieval.index.postings import Postings
 from retrieval.lexical.analyzer import Analyzer
 from retrieval.lexical.bm25 import document_weights, grid_step, grid_value, query_weights
 from retrieval.lexical.oracle import LuceneOkapi, document_frequencies, oracle_scores
@@ -19,8 +20,9 @@ from retrieval.lexical.terms import SparseWeights, TermCounts
 CORPUS = st.lists(st.dictionaries(st.integers(0, 8), st.integers(1, 5), max_size=5), min_size=1, max_size=8)
 
 
-def statistics(corpus: list[TermCounts]) -> LexicalStatistics:
-    return LexicalStatistics.of(terms.indices for terms in corpus)
+def postings(corpus: list[TermCounts], average: float) -> Postings:
+    weights = [document_weights(terms, average) for terms in corpus]
+    return Postings.of((str(UUID(int=n)), w.indices, w.values) for n, w in enumerate(weights))
 
 
 def test_a_hand_computed_score() -> None:
@@ -34,14 +36,13 @@ def test_a_hand_computed_score() -> None:
 @given(
     CORPUS, st.dictionaries(st.integers(0, 9), st.integers(1, 3), min_size=1, max_size=5), st.floats(0.5, 9)
 )
-def test_weights_times_statistics_are_the_oracle(
+def test_scores_from_postings_are_the_oracle(
     corpus: list[dict[int, int]], query: dict[int, int], average: float
 ) -> None:
     counted = [TermCounts.of(document) for document in corpus]
     asked = TermCounts.of(query)
-    factors = statistics(counted).factors(query_weights(asked))
-    weights = [document_weights(terms, average) for terms in counted]
-    ours = [lexical_score(factors, w.indices.tolist(), w.values.tolist()) for w in weights]
+    held = postings(counted, average)
+    ours = held.scores(np.arange(len(counted)), held.factors(query_weights(asked)))
     assert np.allclose(ours, oracle_scores(counted, asked, average), rtol=1e-6, atol=0)
 
 
@@ -64,23 +65,6 @@ def test_documents_without_terms_do_not_count() -> None:
     assert oracle_scores([*corpus, empty], query, 1.0)[0] == oracle_scores(corpus, query, 1.0)[0]
     assert document_frequencies([*corpus, empty]) == {1: 1, 2: 1}
     assert document_frequencies([]) == {}
-
-
-def test_statistics_survive_their_file(tmp_path) -> None:
-    made = LexicalStatistics.of(
-        [np.array([1, 5], np.uint32), np.array([5], np.uint32), np.empty(0, np.uint32)]
-    )
-    made.write(tmp_path / "one.npz")
-    made.write(tmp_path / "two.npz")
-    read = LexicalStatistics.read(tmp_path / "one.npz")
-    assert (read.documents, read.terms.tolist(), read.frequencies.tolist()) == (2, [1, 5], [1, 2])
-    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
-
-
-def test_unknown_terms_and_an_empty_generation_score_nothing() -> None:
-    query = SparseWeights(np.array([4], np.uint32), np.ones(1, np.float32))
-    assert LexicalStatistics.of([]).factors(query) == {}
-    assert LexicalStatistics.of([np.array([3], np.uint32)]).factors(query) == {}
 
 
 @given(st.floats(0.01, 1e6))

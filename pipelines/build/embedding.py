@@ -1,0 +1,114 @@
+"""Embedding of chunk texts that have no vector yet, a committed batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from pipelines.build.progress import Progress
+from registry.crash_points import crash_point
+from registry.database import Registry
+from registry.schema import Chunk, ParsedDocument, Vector
+from retrieval.encoder.encoder import Encoder
+
+
+@dataclass(slots=True)
+class Embedding:
+    """How many distinct texts a build needed, and how many of them had no vector yet."""
+
+    needed: int = 0
+    embedded: int = 0
+
+    @property
+    def cache_hits(self) -> int:
+        return self.needed - self.embedded
+
+
+def embed_missing(
+    registry: Registry,
+    tenant_id: str,
+    model_id: str,
+    parsed_ids: Sequence[int],
+    encoder: Callable[[], Encoder],
+    batch: int,
+    progress: Progress,
+) -> Embedding:
+    """Give every chunk text of these parsed documents a vector. The encoder loads only where one is missing.
+
+    Texts are taken by length, so that a batch is hardly padded; a crash costs at most one batch.
+    """
+    with registry.read() as session:
+        tokens = _text_lengths(session, parsed_ids)
+        missing = _without_vector(session, tenant_id, model_id, list(tokens))
+    missing.sort(key=lambda digest: (tokens[digest], digest), reverse=True)
+    progress.begin("embeddings", len(missing))
+    for start in range(0, len(missing), batch):
+        part = missing[start : start + batch]
+        with registry.read() as session:
+            texts = _texts(session, tenant_id, part)
+        vectors = encoder().encode([texts[digest] for digest in part])
+        with registry.write() as session:
+            _store(session, tenant_id, model_id, part, vectors)
+            crash_point("embed:before-commit")
+        crash_point("embed:after-commit")
+        progress.advance("embeddings", len(part))
+    return Embedding(len(tokens), len(missing))
+
+
+def _text_lengths(session: Session, parsed_ids: Sequence[int]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for start in range(0, len(parsed_ids), 500):
+        query = select(Chunk.text_sha256, Chunk.tokens).where(
+            Chunk.parsed_id.in_(parsed_ids[start : start + 500])
+        )
+        found.update((digest, tokens) for digest, tokens in session.execute(query))
+    return found
+
+
+def _without_vector(session: Session, tenant_id: str, model_id: str, digests: list[str]) -> list[str]:
+    known: set[str] = set()
+    for start in range(0, len(digests), 500):
+        query = select(Vector.text_sha256).where(
+            Vector.tenant_id == tenant_id,
+            Vector.model_id == model_id,
+            Vector.text_sha256.in_(digests[start : start + 500]),
+        )
+        known.update(session.scalars(query))
+    return [digest for digest in digests if digest not in known]
+
+
+def _texts(session: Session, tenant_id: str, digests: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for start in range(0, len(digests), 500):
+        query = (
+            select(Chunk.text_sha256, Chunk.text)
+            .join(ParsedDocument, ParsedDocument.id == Chunk.parsed_id)
+            .where(
+                ParsedDocument.tenant_id == tenant_id,
+                Chunk.text_sha256.in_(digests[start : start + 500]),
+            )
+        )
+        found.update((digest, text) for digest, text in session.execute(query))
+    return found
+
+
+def _store(
+    session: Session, tenant_id: str, model_id: str, digests: Sequence[str], vectors: np.ndarray[Any, Any]
+) -> None:
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    rows = [
+        {
+            "tenant_id": tenant_id,
+            "model_id": model_id,
+            "text_sha256": digest,
+            "body": np.asarray(vector, dtype="<f4").tobytes(),
+        }
+        for digest, vector in zip(digests, vectors, strict=True)
+    ]
+    session.execute(dialect.insert(Vector).on_conflict_do_nothing(), rows)

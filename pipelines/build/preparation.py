@@ -1,0 +1,186 @@
+"""Parsing and chunking of what changed, remembered per input and configuration.
+
+The outcome of an input is stored once, failures included: unchanged text is never parsed or chunked
+again, and a document that cannot be parsed waits in quarantine without being tried at every run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from pipelines.build.configuration import BuildConfiguration
+from pipelines.build.documents import Wanted
+from pipelines.build.progress import Progress
+from pipelines.errors import ParseError
+from registry import changelog
+from registry.crash_points import crash_point
+from registry.database import Registry
+from registry.schema import Change, Chunk, Content, ParsedDocument
+
+BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedChunk:
+    """One chunk: its text as embedded, indexed and shown, and its packed term counts."""
+
+    text: str
+    heading: tuple[str, ...]
+    tokens: int
+    terms: bytes
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedDocument:
+    """A document's own title and its chunks in order."""
+
+    title: str
+    chunks: tuple[PreparedChunk, ...]
+
+
+Prepare = Callable[[bytes, str, str], PreparedDocument]
+
+
+@dataclass(slots=True)
+class Preparation:
+    """What preparing a set of documents took."""
+
+    prepared: int = 0
+    remembered: int = 0
+    failed: int = 0
+
+
+def input_digest(change: Change) -> str:
+    """What a parse depends on: the content, its media type and the given title."""
+    fields = json.dumps([change.content_sha256, change.media_type, change.title])
+    return hashlib.sha256(fields.encode()).hexdigest()
+
+
+def prepare_documents(
+    registry: Registry,
+    tenant_id: str,
+    change_ids: Sequence[int],
+    configuration: BuildConfiguration,
+    prepare: Prepare,
+    progress: Progress,
+) -> Preparation:
+    """Parse and chunk these versions where that was not done yet, a batch a transaction."""
+    outcome = Preparation()
+    progress.begin("documents", len(change_ids))
+    for batch in _batched(change_ids):
+        with registry.read() as session:
+            changes = changelog.changes_by_id(session, batch)
+            missing = _missing(session, tenant_id, changes.values(), configuration.parse_hash)
+            bodies = _bodies(session, tenant_id, missing)
+        outcome.remembered += len(changes) - len(missing)
+        done = [(change, _attempt(change, bodies, prepare)) for change in missing]
+        with registry.write() as session:
+            for change, result in done:
+                _store(session, tenant_id, change, configuration.parse_hash, result)
+            crash_point("prepare:before-commit")
+        crash_point("prepare:after-commit")
+        outcome.failed += sum(isinstance(result, ParseError) for _, result in done)
+        outcome.prepared += len(done)
+        progress.advance("documents", len(batch))
+    return outcome
+
+
+def _batched(ids: Sequence[int]) -> Iterator[list[int]]:
+    for start in range(0, len(ids), BATCH):
+        yield list(ids[start : start + BATCH])
+
+
+def _missing(session: Session, tenant_id: str, changes: Iterable[Change], parse_hash: str) -> list[Change]:
+    by_input = {input_digest(change): change for change in changes if change.op == "upsert"}
+    query = select(ParsedDocument.input_sha256).where(
+        ParsedDocument.tenant_id == tenant_id,
+        ParsedDocument.build == parse_hash,
+        ParsedDocument.input_sha256.in_(list(by_input)),
+    )
+    known = set(session.scalars(query))
+    return [change for digest, change in by_input.items() if digest not in known]
+
+
+def _bodies(session: Session, tenant_id: str, changes: Sequence[Change]) -> dict[str, bytes]:
+    query = select(Content.sha256, Content.body).where(
+        Content.scope == tenant_id, Content.sha256.in_({change.content_sha256 for change in changes})
+    )
+    return {row.sha256: row.body for row in session.execute(query)}
+
+
+def _attempt(change: Change, bodies: dict[str, bytes], prepare: Prepare) -> PreparedDocument | ParseError:
+    try:
+        return prepare(bodies[change.content_sha256], change.media_type, change.title)
+    except ParseError as error:
+        return error
+
+
+def _store(
+    session: Session, tenant_id: str, change: Change, parse_hash: str, result: PreparedDocument | ParseError
+) -> None:
+    failed = isinstance(result, ParseError)
+    parsed = ParsedDocument(
+        tenant_id=tenant_id,
+        input_sha256=input_digest(change),
+        build=parse_hash,
+        title="" if isinstance(result, ParseError) else result.title,
+        chunks=0 if isinstance(result, ParseError) else len(result.chunks),
+        error=str(result) if failed else "",
+    )
+    session.add(parsed)
+    session.flush()
+    if not isinstance(result, ParseError) and result.chunks:
+        session.execute(
+            insert(Chunk), [_chunk_row(parsed.id, i, chunk) for i, chunk in enumerate(result.chunks)]
+        )
+
+
+def _chunk_row(parsed_id: int, ordinal: int, chunk: PreparedChunk) -> dict[str, Any]:
+    return {
+        "parsed_id": parsed_id,
+        "ordinal": ordinal,
+        "text": chunk.text,
+        "text_sha256": hashlib.sha256(chunk.text.encode()).hexdigest(),
+        "heading": list(chunk.heading),
+        "tokens": chunk.tokens,
+        "terms": chunk.terms,
+        "length": chunk.length,
+    }
+
+
+def parsed_by_change(
+    session: Session, tenant_id: str, change_ids: Sequence[int], parse_hash: str
+) -> dict[int, ParsedDocument]:
+    """The outcome of each version's preparation; versions that were never prepared are left out."""
+    changes = changelog.changes_by_id(session, list(change_ids))
+    inputs = {change_id: input_digest(change) for change_id, change in changes.items()}
+    found: dict[str, ParsedDocument] = {}
+    wanted = sorted(set(inputs.values()))
+    for start in range(0, len(wanted), 500):
+        query = select(ParsedDocument).where(
+            ParsedDocument.tenant_id == tenant_id,
+            ParsedDocument.build == parse_hash,
+            ParsedDocument.input_sha256.in_(wanted[start : start + 500]),
+        )
+        found.update((row.input_sha256, row) for row in session.scalars(query))
+    return {change_id: found[digest] for change_id, digest in inputs.items() if digest in found}
+
+
+def needing_preparation(wanted: Iterable[Wanted], parse_hash: str, base_parse_hash: str | None) -> list[int]:
+    """Versions that a build must have prepared: new ones, and all of them where the configuration changed."""
+    ids: list[int] = []
+    for document in wanted:
+        base = document.base
+        if base is None or document.is_new_version or parse_hash != base_parse_hash or base.state != "live":
+            ids.append(document.change_id)
+            if base is not None and base.change_id is not None and base.change_id != document.change_id:
+                ids.append(base.change_id)
+    return ids
