@@ -14,6 +14,7 @@ from registry.errors import AlreadyExists, InvalidContract, NotFound, RegistryEr
 from retrieval.errors import FloorUnmet, GenerationNotServed, InvalidQuery, RetrievalError
 
 DONE, REFUSED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+INTERRUPTION = "interrupted"
 
 KNOWN = (CliError, RegistryError, RetrievalError, PipelineError, CanaryError, OSError)
 USER_FAULTS = (
@@ -50,7 +51,7 @@ class Failure:
 def describe(error: Exception) -> Failure | None:
     """The failure that a known error stands for; None for one that nobody expected."""
     if isinstance(error, RunFailed):
-        return Failure(error.code, str(error), REFUSED)
+        return Failure(error.code, str(error), INTERRUPTED if error.code == INTERRUPTION else REFUSED)
     if isinstance(error, FloorUnmet):
         floor = dataclasses.asdict(error.answer.floor)
         return Failure(code_of(type(error).__name__), str(error), REFUSED, {"floor": floor})

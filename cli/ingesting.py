@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cli.errors import RunFailed
-from cli.failures import code_of
+from cli.failures import INTERRUPTION, code_of
 from cli.home import prepare_dagster_home
 from pipelines.alerts.delivery import deliver_all
 from pipelines.build.progress import Progress
@@ -144,4 +144,8 @@ def step_error(step: str, error: SerializableErrorInfo) -> Exception:
     text = re.sub(r"^[\w.]+: ", "", " ".join(error.message.split()))
     if name == IngestBusy.__name__:
         return IngestBusy(text)
+    if name == "DagsterExecutionInterruptedError":
+        return RunFailed(
+            INTERRUPTION, "interrupted, nothing was published: the next ingest goes on from here"
+        )
     return RunFailed(code_of(name), f"{step}: {text}")

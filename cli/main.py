@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from cli import output
-from cli.failures import INTERRUPTED, REFUSED, WRONG_USE, Failure, describe
+from cli.failures import INTERRUPTED, INTERRUPTION, REFUSED, WRONG_USE, Failure, describe
 from cli.lazy import LazyCommands
 
 log = logging.getLogger("holdfast.cli")
@@ -83,7 +83,7 @@ def _run(arguments: list[str], as_json: bool) -> int:
         return _report_error(error, as_json)
     status = result if isinstance(result, int) else 0
     if status == INTERRUPTED and not output.has_printed():
-        return _report(Failure("interrupted", "interrupted", INTERRUPTED), as_json)
+        return _report(Failure(INTERRUPTION, "interrupted", INTERRUPTED), as_json)
     return status
 
 

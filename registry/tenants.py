@@ -85,6 +85,16 @@ def find_active(session: Session, name_or_id: str) -> Tenant:
     return tenant
 
 
+def require_active(session: Session, tenant_id: str) -> None:
+    """Within a write transaction: nothing is written for a tenant that was suspended or erased meanwhile.
+
+    Raises TenantSuspended.
+    """
+    tenant = lock_tenant(session, tenant_id)
+    if tenant.status != "active":
+        raise TenantSuspended(f"tenant {tenant.name!r} is {tenant.status}: its run stops here")
+
+
 def active(session: Session) -> list[Tenant]:
     """All active tenants, by name."""
     return list(session.scalars(select(Tenant).where(Tenant.status == "active").order_by(Tenant.name)))

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from pipelines.build.progress import Progress
+from registry import tenants
 from registry.crash_points import crash_point
 from registry.database import Registry
 from registry.schema import Chunk, ParsedDocument, Vector
@@ -54,6 +55,7 @@ def embed_missing(
             texts = _texts(session, tenant_id, part)
         vectors = encoder().encode([texts[digest] for digest in part])
         with registry.write() as session:
+            tenants.require_active(session, tenant_id)
             _store(session, tenant_id, model_id, part, vectors)
             crash_point("embed:before-commit")
         crash_point("embed:after-commit")

@@ -19,7 +19,7 @@ from pipelines.build.configuration import BuildConfiguration
 from pipelines.build.documents import Wanted
 from pipelines.build.progress import Progress
 from pipelines.errors import ParseError
-from registry import changelog
+from registry import changelog, tenants
 from registry.crash_points import crash_point
 from registry.database import Registry
 from registry.schema import Change, Chunk, Content, ParsedDocument
@@ -83,6 +83,7 @@ def prepare_documents(
         outcome.remembered += len(changes) - len(missing)
         done = [(change, _attempt(change, bodies, prepare)) for change in missing]
         with registry.write() as session:
+            tenants.require_active(session, tenant_id)
             for change, result in done:
                 _store(session, tenant_id, change, configuration.parse_hash, result)
             crash_point("prepare:before-commit")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
@@ -22,7 +22,7 @@ from retrieval.search.encoders import Encoders
 from retrieval.search.filtering import filter_of
 from retrieval.search.floor import judge
 from retrieval.search.query import Answer, Hit, SearchQuery
-from retrieval.search.snapshot import Live, Snapshot, live, of_generation, take
+from retrieval.search.snapshot import Live, Snapshot, of_generation, of_served, take
 
 
 class Serving(Protocol):
@@ -85,11 +85,10 @@ class Searcher:
                 tenant = who(session)
                 if as_of is not None:
                     return of_generation(session, tenant, as_of, servable=True)
-                pointer = live(session, tenant)
-                number = switched or serving.ready(tenant.id, pointer)
-                if number is not None:
-                    return of_generation(session, tenant, number)
-            switched = serving.switched(tenant.id, pointer)
+                live, snapshot = of_served(session, tenant, switched or partial(serving.ready, tenant.id))
+            if snapshot is not None:
+                return snapshot
+            switched = serving.switched(tenant.id, live)
 
     def _answer(self, snapshot: Snapshot, query: SearchQuery, started: float) -> Answer:
         looked_up = time.perf_counter()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Row, Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from registry import changelog, contracts, generations, tenants
@@ -65,7 +65,7 @@ def take(
         return of_generation(session, tenant, candidate)
     if as_of is not None:
         return of_generation(session, tenant, as_of, servable=True)
-    return of_generation(session, tenant, live(session, tenant).number)
+    return of_generation(session, tenant, _live_number(tenant))
 
 
 def active_tenant(session: Session, tenant_id: str) -> Tenant:
@@ -76,22 +76,42 @@ def active_tenant(session: Session, tenant_id: str) -> Tenant:
     return tenants.find_active(session, tenant_id)
 
 
-def live(session: Session, tenant: Tenant) -> Live:
-    """Where the live pointer stands. Raises NothingPublished."""
-    if tenant.live_generation is None:
-        raise NothingPublished(
-            f"nothing is published for tenant {tenant.name} yet: run `holdfast ingest --tenant {tenant.name}`"
-        )
-    newest = select(func.max(Publication.id)).where(Publication.tenant_id == tenant.id)
-    return Live(tenant.live_generation, session.scalar(newest) or 0)
-
-
 def of_generation(session: Session, tenant: Tenant, number: int, *, servable: bool = False) -> Snapshot:
     """The snapshot of one generation, which must be live or retained where it is to be `servable`."""
     found = _generation(session, tenant.id, number)
     if found is None or (servable and found.status not in generations.SERVABLE):
         raise GenerationNotServed(_why_not(session, tenant, number, found.status if found else None))
-    pins = _pins(session, tenant.id, number)
+    return _snapshot(session, tenant, number, found)
+
+
+def of_served(
+    session: Session, tenant: Tenant, served: int | Callable[[Live], int | None]
+) -> tuple[Live, Snapshot | None]:
+    """The live pointer and the snapshot of the generation that is served for it, if there is one.
+
+    `served` is that generation, or says which it is. Raises NothingPublished, GenerationNotServed.
+    """
+    number = _live_number(tenant)
+    found = _generation(session, tenant.id, number)
+    live = Live(number, 0 if found is None else found.move or 0)
+    answering = served if isinstance(served, int) else served(live)
+    if answering is None:
+        return live, None
+    if found is None or answering != number:
+        return live, of_generation(session, tenant, answering)
+    return live, _snapshot(session, tenant, number, found)
+
+
+def _live_number(tenant: Tenant) -> int:
+    if tenant.live_generation is None:
+        raise NothingPublished(
+            f"nothing is published for tenant {tenant.name} yet: run `holdfast ingest --tenant {tenant.name}`"
+        )
+    return tenant.live_generation
+
+
+def _snapshot(session: Session, tenant: Tenant, number: int, found: Row[Any]) -> Snapshot:
+    pins = session.connection().execute(_PINS, {"tenant": tenant.id, "number": number}).all()
     return Snapshot(
         tenant.id,
         tenant.name,
@@ -106,49 +126,57 @@ def of_generation(session: Session, tenant: Tenant, number: int, *, servable: bo
     )
 
 
-def _generation(session: Session, tenant_id: str, number: int) -> Row[Any] | None:
-    contract = (
-        select(ContractVersion.hash)
-        .where(ContractVersion.tenant_id == tenant_id)
-        .order_by(ContractVersion.version.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    query = select(
-        Generation.status,
-        Generation.model_id,
-        Generation.build,
-        Generation.quiescent,
-        Generation.published_at,
-        Generation.created_at,
-        contract.label("contract"),
-    ).where(Generation.tenant_id == tenant_id, Generation.number == number)
-    return session.execute(query).first()
-
-
 def _why_not(session: Session, tenant: Tenant, number: int, status: str | None) -> str:
     state = "does not exist" if status is None else f"is {status}"
     kept = [str(g.number) for g in generations.of_tenant(session, tenant.id, generations.SERVABLE)]
     return f"generation {number} of tenant {tenant.name} {state}; served are {', '.join(kept) or 'none'}"
 
 
-def _pins(session: Session, tenant_id: str, number: int) -> list[Row[Any]]:
-    query = (
-        select(
-            GenerationPin.source_id, GenerationPin.seq, GenerationPin.position, Source.name, Source.removed_at
-        )
-        .join(Source, Source.id == GenerationPin.source_id)
-        .where(GenerationPin.tenant_id == tenant_id, GenerationPin.generation == number)
-        .order_by(Source.name)
+def _generation(session: Session, tenant_id: str, number: int) -> Row[Any] | None:
+    return session.connection().execute(_GENERATION, {"tenant": tenant_id, "number": number}).first()
+
+
+# Every search reads these, and to build a statement takes longer than to run it: they are built once.
+_GENERATION = select(
+    Generation.status,
+    Generation.model_id,
+    Generation.build,
+    Generation.quiescent,
+    Generation.published_at,
+    Generation.created_at,
+    select(ContractVersion.hash)
+    .where(ContractVersion.tenant_id == bindparam("tenant"))
+    .order_by(ContractVersion.version.desc())
+    .limit(1)
+    .scalar_subquery()
+    .label("contract"),
+    select(func.max(Publication.id))
+    .where(Publication.tenant_id == bindparam("tenant"))
+    .scalar_subquery()
+    .label("move"),
+).where(Generation.tenant_id == bindparam("tenant"), Generation.number == bindparam("number"))
+
+_PINS = (
+    select(
+        GenerationPin.source_id,
+        GenerationPin.seq,
+        GenerationPin.position,
+        Source.name,
+        Source.removed_at,
+        Source.last_seq,
     )
-    return list(session.execute(query))
+    .join(Source, Source.id == GenerationPin.source_id)
+    .where(GenerationPin.tenant_id == bindparam("tenant"), GenerationPin.generation == bindparam("number"))
+    .order_by(Source.name)
+)
 
 
 def _hidden(
-    session: Session, tenant_id: str, number: int, pins: list[Row[Any]]
+    session: Session, tenant_id: str, number: int, pins: Sequence[Row[*tuple[Any, ...]]]
 ) -> frozenset[tuple[str, str]]:
     names = {pin.source_id: pin.name for pin in pins}
-    seqs = {pin.source_id: pin.seq for pin in pins if pin.removed_at is None}
+    # Where a source has no commit after the pin, nothing can have been deleted after it.
+    seqs = {pin.source_id: pin.seq for pin in pins if pin.removed_at is None and pin.last_seq > pin.seq}
     deleted = changelog.hidden_documents(session, tenant_id, seqs)
     hidden = _contained(session, tenant_id, number, deleted) if deleted else set()
     removed = [pin.source_id for pin in pins if pin.removed_at is not None]
@@ -169,6 +197,8 @@ def _contained(
         batch = GenerationDocument.key.in_(keys[start : start + _BATCH])
         query = _manifest(tenant_id, number).where(of_source, batch)
         found.update(DocumentKey(*row) for row in session.execute(query))
+    if not found and session.execute(_manifest(tenant_id, number).limit(1)).first() is None:
+        return set(documents)  # a generation on its way out has no list of documents any more: hide too much
     return found & documents
 
 

@@ -98,3 +98,15 @@ def test_a_step_fails_with_what_our_own_code_raised() -> None:
     failure = describe(corrupt)
     assert failure is not None
     assert (failure.code, failure.message, failure.status) == ("index_corrupt", "build: a: b", REFUSED)
+
+
+def test_an_interrupted_run_is_no_refusal() -> None:
+    around = (
+        "DagsterExecutionStepExecutionError",
+        "dagster._core.errors.DagsterExecutionStepExecutionError: s",
+    )
+    interrupted = serialised(around, ("DagsterExecutionInterruptedError", "dagster._core.errors.Dagster…\n"))
+    # An error of Dagster's own that wraps nothing is what it is.
+    failure = describe(step_error("build", interrupted))
+    assert failure is not None
+    assert (failure.code, failure.status) == ("interrupted", 130)

@@ -241,7 +241,8 @@ def requests(sensor: dg.SensorDefinition, job: Job) -> list[Any]:
     with dg.build_sensor_context(
         job.instance, definitions=definitions, resources={"ingestion": resources.IngestionResource()}
     ) as context:
-        return list(sensor.evaluate_tick(context).run_requests or [])
+        result: Any = sensor(context)
+        return list(result.run_requests or [])
 
 
 def test_schedules_ask_for_a_run_of_each_tenant(job: Job) -> None:
