@@ -42,7 +42,7 @@ from registry.schema import (
     Verdict,
 )
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 LONGEST_LABEL = 79  # what a scope of 80 characters leaves beside the question mark
 
 
@@ -50,7 +50,7 @@ def create(session: Session, name: str, now: datetime, contract: Contract | None
     """A new tenant with a contract; rows of shared sources that waited under its name become its own."""
     if not NAME.fullmatch(name):
         raise RegistryError(
-            f"{name!r} is no tenant name: lower-case letters, digits, '.', '_' and '-', at most 63 characters"
+            f"{name!r} is no tenant name: letters, digits, '.', '_' and '-', at most 63 characters"
         )
     taken = or_(and_(Tenant.name == name, Tenant.status != "erased"), Tenant.id == name)
     if session.scalar(select(Tenant.id).where(taken)):

@@ -10,7 +10,6 @@ from typing import Any
 
 from registry.changelog import PinnedAt
 
-
 PARSED_WITH = ("parser", "chunker", "tokenizer", "max_tokens", "analyzer")
 
 

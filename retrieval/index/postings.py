@@ -105,7 +105,8 @@ class Postings:
             start, end = self.offsets[position], self.offsets[position + 1]
             holders = self.rows[start:end]
             at = np.minimum(np.searchsorted(holders, wanted), len(holders) - 1)
-            totals += np.where(holders[at] == wanted, self.weights[start:end][at], np.float32(0)) * product
+            held = self.weights[start:end][at].astype(np.float64)
+            totals += np.where(holders[at] == wanted, held * product, 0.0)
         return totals
 
 

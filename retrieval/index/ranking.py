@@ -30,7 +30,7 @@ def candidates(fetch: Callable[[int], Sequence[Hit]], limit: int, tolerance: flo
     """
     if limit < 1:
         raise ValueError(f"a search needs a limit of at least 1, not {limit}")
-    wanted = limit + 1
+    wanted = limit + 1 + limit // 20  # short ties are common, and one larger question costs less than two
     while True:
         hits = fetch(wanted)
         if len(hits) <= limit:
