@@ -4,7 +4,7 @@ Both are measured in one run, query by query in turns, on one index in a home of
 index are random (embedding tens of thousands of chunks would take an hour and change nothing here); the
 queries are encoded by the bundled model, on either side.
 
-    python benchmarks/search_latency.py --documents 5000 --queries 200
+    python -m benchmarks.search_latency --documents 5000 --queries 300
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import hashlib
 import http.client
 import json
 import random
-import shutil
 import socket
 import tempfile
 import threading
@@ -37,7 +36,10 @@ from registry.settings import Settings
 from retrieval.api.app import create_app
 from retrieval.encoder.encoder import Encoder
 from retrieval.encoder.identity import ModelIdentity
-from retrieval.index.edge.shard import DENSE, LEXICAL, configuration
+from retrieval.index.edge.files import copy_tree
+from retrieval.index.edge.layout import SHARD, Layout
+from retrieval.index.edge.shard import DENSE, LEXICAL
+from retrieval.index.store import GenerationRef
 from retrieval.lexical.analyzer import Analyzer
 from retrieval.lexical.bm25 import query_weights
 from retrieval.opening import load_encoder
@@ -122,22 +124,22 @@ class Bare:
     def __init__(self, world: World, encoder: Encoder, folder: Path) -> None:
         self._encoder = encoder
         self._analyzer = Analyzer()
-        shard = world.settings.index / world.tenant / str(world.number) / "shard"
-        shutil.copytree(shard, folder)  # the engine rewrites its configuration where it opens
-        self._shard = edge.EdgeShard.load(str(folder), configuration(encoder.model.dimension))
-        self._exact = edge.SearchParams(exact=True)
+        ref = GenerationRef(world.tenant, world.number)
+        # A copy: the engine rewrites its configuration where it opens.
+        copy_tree(Layout(world.settings.index).generation(ref) / SHARD, folder)
+        self._shard = edge.EdgeShard.load(str(folder))
 
-    def __call__(self, query: str) -> None:
+    def __call__(self, query: str) -> list[edge.ScoredPoint]:
         vector = self._encoder.encode([query])[0]
         weights = query_weights(self._analyzer.terms(query))
         sparse = edge.SparseVector(weights.indices.tolist(), weights.values.tolist())
-        dense_hits = self._ask(edge.Query.Nearest(vector.tolist(), DENSE))
-        lexical_hits = self._ask(edge.Query.Nearest(sparse, LEXICAL))
-        best = [str(hit.id) for hit in (*dense_hits[: K // 2], *lexical_hits[: K // 2])]
-        self._shard.retrieve([*best], with_payload=True, with_vector=False)
-
-    def _ask(self, query: edge.Query) -> list[edge.ScoredPoint]:
-        return self._shard.query(edge.QueryRequest(limit=CANDIDATES, query=query, params=self._exact))
+        sides = [
+            edge.Prefetch(query=edge.Query.Nearest(vector.tolist(), using=DENSE), limit=CANDIDATES),
+            edge.Prefetch(query=edge.Query.Nearest(sparse, using=LEXICAL), limit=CANDIDATES),
+        ]
+        return self._shard.query(
+            edge.QueryRequest(prefetches=sides, query=edge.Fusion.Dbsf(), limit=K, with_payload=True)
+        )
 
 
 class Served:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from canaries.asking import Asked
 from canaries.checks import chunk_count, coverage, embedding_model, lexical_parity, recall, reconciliation
 from canaries.checks.candidate import CandidateUnderTest
-from registry import alerts, canaries, contracts, generations, verdicts
+from registry import alerts, canaries, contracts, generations, vectors, verdicts
 from registry.clock import Clock
 from registry.crash_points import crash_point
 from registry.database import Registry
@@ -84,6 +84,9 @@ def _store(under_test: CandidateUnderTest, found: list[Verdict], asked: Asked, c
             now=now,
         )
         refusing = [verdict for verdict in found if verdict.holds_back]
+        if any(verdict.name == embedding_model.NAME for verdict in refusing):
+            # Kept, they would be found again by the next build, and no run would ever start clean.
+            vectors.forget_unproven(session, candidate, under_test.live)
         if refusing:
             generations.reject(session, candidate)
             name = session.get_one(Tenant, candidate.tenant_id).name

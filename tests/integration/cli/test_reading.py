@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -148,10 +149,13 @@ def test_the_doctor_finds_everything_well(published: Home) -> None:
 
 
 def damage_index(home: Home) -> None:
-    (statistics,) = (home.path / "index").glob("*/1/statistics.npz")
-    content = bytearray(statistics.read_bytes())
-    content[len(content) // 2] ^= 1
-    statistics.write_bytes(content)
+    (generation,) = (home.path / "index").glob("*/1")
+    files = [generation / name for name in json.loads((generation / "manifest.json").read_text())["files"]]
+    largest = max(files, key=lambda path: path.stat().st_size)
+    with largest.open("r+b") as file:
+        first = file.read(1)
+        file.seek(0)
+        file.write(bytes([first[0] ^ 1]))
 
 
 def change_registered_weights(home: Home) -> None:

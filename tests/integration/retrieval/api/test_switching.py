@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,7 +138,8 @@ def test_a_generation_that_cannot_be_loaded_leaves_the_one_before(
     serving._monotonic = lambda: now[0]
     assert api.search("harbour").generation == 1
     number = publish_next(api.world)
-    index = api.world.settings.index / api.world.tenant / str(number) / "statistics.npz"
+    folder = api.world.settings.index / api.world.tenant / str(number)
+    index = folder / sorted(json.loads((folder / "manifest.json").read_text())["files"])[0]
     good = index.read_bytes()
     index.write_bytes(b"rotten" + good)
     api.world.store._verified.pop(GenerationRef(api.world.tenant, number), None)  # type: ignore[attr-defined]
@@ -261,7 +263,7 @@ def test_retired_and_removed_between_the_look_and_the_opening(
 
 
 def test_a_model_whose_files_were_replaced_is_loaded_beside_the_old_one(api: Api) -> None:
-    """The same name, other weights: the new generation gets the new encoder, the retained one keeps its own."""
+    """The same name, other weights: the new generation gets its encoder, the retained one keeps its own."""
     api.service.serving._patience = 30.0
     assert api.search("glacier").generation == 1
     replaced = FakeEncoder("fake", seed=5)
