@@ -93,8 +93,9 @@ def _store(under_test: CandidateUnderTest, found: list[Verdict], asked: Asked, c
             alerts.raise_alert(
                 session,
                 candidate.tenant_id,
-                "candidate_rejected",
-                f"generation {candidate.number} of tenant {name} was rejected: "
+                "live_below_contract" if candidate.status == "live" else "candidate_rejected",
+                f"generation {candidate.number} of tenant {name} "
+                + ("is live and breaks its contract: " if candidate.status == "live" else "was rejected: ")
                 + "; ".join(f"{verdict.name}: {verdict.summary}" for verdict in refusing),
                 {"generation": candidate.number, "checks": [verdict.name for verdict in refusing]},
                 now,

@@ -41,7 +41,8 @@ class Ingested:
     def accepted(self) -> bool:
         """Whether nothing said no: a source that is down turns only a run that changed nothing into a no."""
         status = self.outcome["status"]
-        return status == "published" or (status == "unchanged" and not self.unreadable)
+        refused = any(check["blocking"] and not check["passed"] for check in self.outcome["checks"])
+        return status == "published" or (status == "unchanged" and not self.unreadable and not refused)
 
 
 def ingest(registry: Registry, settings: Settings, tenant_name: str, progress: Progress) -> Ingested:
@@ -109,6 +110,10 @@ def _outcome(registry: Registry, tenant: Tenant, result: ExecuteInProcessResult)
         outcome = runs.outcome(session, result.run_id)
         if outcome is None:
             raise _failure(result, tenant)
+        if outcome["status"] == "unchanged" and outcome["generation"] is not None:
+            # It may have been judged again, under a contract or canaries that changed since.
+            again = verdicts.of_generation(session, tenant.id, outcome["generation"])
+            return outcome | {"checks": [check_json(verdict) for verdict in again]}
         if outcome["status"] != "published":
             return outcome
         built = generations.get(session, tenant.id, outcome["generation"])

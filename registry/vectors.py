@@ -14,12 +14,12 @@ def forget_unproven(session: Session, candidate: Generation, live: Generation | 
 
     The next build makes them again; what is live passed its own gate with its vectors.
     """
-    suspect = Vector.text_sha256.in_(_texts(candidate))
+    suspect = [Vector.text_sha256.in_(_texts(candidate))]
     if live is not None:
-        suspect &= Vector.text_sha256.not_in(_texts(live))
+        suspect.append(Vector.text_sha256.not_in(_texts(live)))
     dropped = session.execute(
         delete(Vector)
-        .where(Vector.tenant_id == candidate.tenant_id, Vector.model_id == candidate.model_id, suspect)
+        .where(Vector.tenant_id == candidate.tenant_id, Vector.model_id == candidate.model_id, *suspect)
         .returning(Vector.text_sha256)
         .execution_options(synchronize_session=False)
     )

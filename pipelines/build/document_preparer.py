@@ -45,7 +45,12 @@ class DocumentPreparer:
     def configuration(self, model_id: str) -> BuildConfiguration:
         """What a generation prepared by this is built with."""
         return BuildConfiguration(
-            PARSER_VERSION, str(CHUNKER_VERSION), self.tokenizer, self.max_tokens, self.analyzer.id, model_id,
+            PARSER_VERSION,
+            str(CHUNKER_VERSION),
+            self.tokenizer,
+            self.max_tokens,
+            self.analyzer.id,
+            model_id,
             FORMAT_VERSION,
         )
 

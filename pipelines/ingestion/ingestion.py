@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from pipelines.ingestion.build import Builder, build_candidate
 from pipelines.ingestion.outcome import Outcome
 from pipelines.ingestion.retention import remove_unserved
 from pipelines.lease_keeping import kept
-from registry import generations, leases, publication, tenants
+from registry import canaries, contracts, generations, leases, publication, tenants, verdicts
 from registry.clock import Clock, utc_now
 from registry.database import Registry
 from registry.errors import LeaseHeld, PublicationRefused
@@ -89,17 +89,37 @@ class Ingestion:
             found = generations.of_tenant(session, tenant_id, ["candidate"])
         return next((g for g in found if g.digest and (not run or g.run == run)), None)
 
+    def unjudged(self, tenant_id: str) -> int | None:
+        """The live generation's number where the contract or canaries in force have no full verdict on it."""
+        with self.registry.read() as session:
+            live = generations.live(session, tenant_id)
+            if live is None:
+                return None
+            contract = contracts.current(session, tenant_id).hash
+            canary = canaries.set_hash(canaries.of_tenant(session, tenant_id))
+            found = verdicts.of_candidate(session, tenant_id, live.digest, contract, canary)
+        return live.number if len(found) < len(verdicts.CHECKS) else None
+
     def judge(self, tenant_id: str, number: int) -> list[Verdict]:
-        """Run the gate on a candidate. Raises IngestRefused where there is no such candidate any more."""
+        """Run the gate on a candidate, or on the live generation under a changed contract or changed canaries.
+
+        Raises IngestRefused where there is no such candidate any more.
+        """
         under_test = gate.put_under_test(
             self.registry, self.store, self.searcher, self.encoders, self.model, tenant_id, number
         )
-        if under_test.candidate.status != "candidate":
+        if under_test.candidate.status not in ("candidate", "live"):
             raise IngestRefused(
                 f"generation {number} of tenant {tenant_id} is {under_test.candidate.status}: "
                 "nothing to judge"
             )
-        with self._kept(tenant_id, under_test.candidate.fencing_token):
+        candidate = under_test.candidate
+        kept = (
+            self._kept(tenant_id, candidate.fencing_token)
+            if candidate.status == "candidate"
+            else nullcontext()
+        )
+        with kept:
             return gate.judge(under_test, self.clock)
 
     def publish(self, tenant_id: str, number: int) -> Published:

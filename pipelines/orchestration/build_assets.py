@@ -51,9 +51,11 @@ def build(
         outcome.seconds = time.perf_counter() - started
         with parts.registry.write() as session:
             runs.record_outcome(session, run, tenant_id, outcome.as_json(), parts.clock())
-        if outcome.status != "published":
+        # A changed contract, or other canaries, judge again what is live; nothing is built for that.
+        judged_again = outcome.status == "unchanged" and parts.unjudged(tenant_id) is not None
+        if outcome.status != "published" and not judged_again:
             release()
-    if outcome.status != "published":
+    if outcome.status != "published" and not judged_again:
         _explain(context, outcome)
         return
     for name, metadata in _metadata(outcome).items():

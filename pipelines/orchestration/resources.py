@@ -41,16 +41,17 @@ class IngestionResource:
         return opened(Settings())
 
     def judge_run(self, tenant_id: str, run: str) -> list[Verdict]:
-        """Judge what this run built; a refused candidate, or a crash, ends the run, so its lease goes back."""
+        """Judge what this run built, or what is live under a changed contract; a refused candidate, or a crash, ends the run, so its lease goes back."""
         parts = self.get()
         with released_unless_published(parts, tenant_id, run) as release:
             candidate = parts.candidate(tenant_id, run)
-            if candidate is None:
+            number = candidate.number if candidate else parts.unjudged(tenant_id)
+            if number is None:
                 raise dg.Failure(
                     f"this run built no candidate for tenant {tenant_id}: materialise from captured_changes on",
                     allow_retries=False,
                 )
-            found = parts.judge(tenant_id, candidate.number)
+            found = parts.judge(tenant_id, number)
             if any(verdict.holds_back for verdict in found):
                 release()
         return found

@@ -44,7 +44,9 @@ class Collection:
     @classmethod
     def read(cls, folder: Path) -> Collection:
         lines = (folder / "corpus.jsonl").read_text(encoding="utf-8").splitlines()
-        return cls(lines, read_queries(folder / "queries.jsonl"), read_judgements(folder / "qrels" / "test.tsv"))
+        return cls(
+            lines, read_queries(folder / "queries.jsonl"), read_judgements(folder / "qrels" / "test.tsv")
+        )
 
     def sample(self, documents: int, judged: int) -> Collection:
         """Queries drawn while their relevant documents are at most `judged`; those, and others up to `documents`.
@@ -114,7 +116,9 @@ def measured(ingestion: Ingestion, tenant: str, collection: Collection) -> dict[
 
     found = {}
     for mode in MODES:
-        found[mode] = evaluate(lambda text, m=mode: ranking(m, text), collection.queries, collection.judgements)
+        found[mode] = evaluate(
+            lambda text, m=mode: ranking(m, text), collection.queries, collection.judgements
+        )
         print(mode, {name: round(value, 4) for name, value in found[mode].items()})
     return found
 

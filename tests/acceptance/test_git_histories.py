@@ -25,7 +25,13 @@ BROKEN = b"not UTF-8 nor any other text: \x81\xfa\xfe"
 PATHS = tuple(
     f"{folder}{name}{suffix}".encode()
     for folder in ("", "guides/", "guides/deep er/")
-    for name, suffix in (("one", ".md"), ("two", ".txt"), ("drei-\u00fc", ".rst"), ("four", ".html"), ("five", ".MD"))
+    for name, suffix in (
+        ("one", ".md"),
+        ("two", ".txt"),
+        ("drei-\u00fc", ".rst"),
+        ("four", ".html"),
+        ("five", ".MD"),
+    )
 )
 OTHERS = (b"logo.png", b".github/readme.md", b"code.py", b"guides/.hidden.txt")
 
@@ -54,7 +60,9 @@ class History:
         """A text that no other commit ever had; some take several chunks."""
         self.texts += 1
         sentences = [f"Edition marker{self.texts:05d} is {WORD}."]
-        sentences += [f"Sentence {n} of text {self.texts} goes on and on." for n in range(self.random.choice([1, 9]))]
+        sentences += [
+            f"Sentence {n} of text {self.texts} goes on and on." for n in range(self.random.choice([1, 9]))
+        ]
         return " ".join(sentences).encode()
 
     def commit(self, files: dict[bytes, File], parents: tuple[str, ...], branch: str = "main") -> str:
@@ -222,7 +230,9 @@ def documents(files: dict[bytes, File]) -> dict[str, str | None]:
     for path, file in files.items():
         key = path.decode()
         parts = PurePosixPath(key).parts
-        if PurePosixPath(key).suffix.lower() in MEDIA_TYPES and not any(part.startswith(".") for part in parts):
+        if PurePosixPath(key).suffix.lower() in MEDIA_TYPES and not any(
+            part.startswith(".") for part in parts
+        ):
             found[key] = _marker(file)
     return found
 
@@ -329,7 +339,9 @@ class Tenancy:
         """Document to the marker of its text, over the points of the index; every chunk is of that one text."""
         found = {}
         for key, texts in self.world.texts().items():
-            markers = {word for text in texts for word in text.replace(".", " ").split() if word.startswith("marker")}
+            markers = {
+                word for text in texts for word in text.replace(".", " ").split() if word.startswith("marker")
+            }
             assert len(markers) == 1, (key, markers)
             found[key] = markers.pop()
         return found
@@ -349,7 +361,9 @@ def world(tmp_path: Path, history: History) -> Iterator[World]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_index_is_the_tree_at_every_step(seed: int, world: World, history: History, tmp_path: Path) -> None:
+def test_the_index_is_the_tree_at_every_step(
+    seed: int, world: World, history: History, tmp_path: Path
+) -> None:
     """Merges, renames, returns, broken files, force-pushes; at the end a fresh home holds the same content."""
     history.random.seed(seed)
     history.begin()
@@ -394,7 +408,11 @@ def test_a_mass_deletion_waits_for_a_person_and_hides_nothing(world: World, hist
     _captured(world, history)
     tenancy.is_served(set())
     outcome = world.run()
-    assert (outcome.status, outcome.held, outcome.sources) == ("held", {"docs": [offending]}, {"docs": before})
+    assert (outcome.status, outcome.held, outcome.sources) == (
+        "held",
+        {"docs": [offending]},
+        {"docs": before},
+    )
     assert "deletion list" in outcome.reason
     assert [alert.details["commits"] for alert in world.alerts("mass_deletion_held")] == [[offending]]
     tenancy.is_served(set())
@@ -406,7 +424,9 @@ def test_a_mass_deletion_waits_for_a_person_and_hides_nothing(world: World, hist
     tenancy.publish()
 
 
-def test_one_more_deletion_after_an_accident_still_takes_effect_at_once(world: World, history: History) -> None:
+def test_one_more_deletion_after_an_accident_still_takes_effect_at_once(
+    world: World, history: History
+) -> None:
     tenancy = _begun(world, history)
     files = dict(history.trees[history.tip])
     for path in PATHS[:4]:
@@ -433,7 +453,7 @@ def test_a_rejected_mass_deletion_keeps_its_documents_marked_stale(world: World,
         deletions.decide(session, world.tenant, "rejected", "a person", world.clock())
     published(world)
     tree = documents(history.trees[history.tip])
-    tenancy.states = {key: "live" for key in tree} | {path.decode(): "stale" for path in kept}
+    tenancy.states = dict.fromkeys(tree, "live") | {path.decode(): "stale" for path in kept}
     tenancy.served = {key: marker for key, marker in tree.items() if marker} | {
         path.decode(): str(_marker(file)) for path, file in kept.items()
     }
@@ -486,7 +506,9 @@ def test_a_rename_of_everything_is_no_mass_deletion(world: World, history: Histo
     assert world.documents() == {f"moved/{key}": "live" for key in tenancy.states}
 
 
-def test_what_was_deleted_does_not_come_back_with_a_broken_file_of_its_name(world: World, history: History) -> None:
+def test_what_was_deleted_does_not_come_back_with_a_broken_file_of_its_name(
+    world: World, history: History
+) -> None:
     """Deleted, then there again but unreadable, between two runs: the last good version was deleted for good."""
     tenancy = _begun(world, history)
     files = dict(history.trees[history.tip])

@@ -49,7 +49,10 @@ def corpus(name: str, version: int = 0) -> dict[str, str]:
     """Documents of a tenant: some are word for word the other's, some share a key, some are its own alone."""
     secret = SECRETS[name]
     own = {f"{name}/{topic}": f"{secret} {text_about(topic, 3, version)}" for topic in TOPICS[3:9]}
-    shared_keys = {"payroll": f"The payroll of {secret}, edition {version}.", "plan": f"{secret} plan {version}"}
+    shared_keys = {
+        "payroll": f"The payroll of {secret}, edition {version}.",
+        "plan": f"{secret} plan {version}",
+    }
     return {**COMMON, **own, **shared_keys}
 
 
@@ -92,7 +95,12 @@ class Two:
             connection.executemany(
                 "INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?)",
                 [
-                    (f"{name}-{n}", name, f"Row {n}", f"Row {n} of {SECRETS[name]}, edition {version}: {TOPICS[n]}")
+                    (
+                        f"{name}-{n}",
+                        name,
+                        f"Row {n}",
+                        f"Row {n} of {SECRETS[name]}, edition {version}: {TOPICS[n]}",
+                    )
                     for n in range(count)
                 ],
             )
@@ -162,7 +170,9 @@ def test_scores_are_bit_identical_whoever_else_is_there(two: Two, tmp_path: Path
     with opened_world(tmp_path / "alone") as world:
         alone = seen(Two(world, "alpha").answers("alpha"))
     assert seen(two.answers("alpha")) == alone
-    two.change("beta", corpus("beta", 1) | {f"flood/{n}": text_about("alphasecret granite", 2, n) for n in range(60)})
+    two.change(
+        "beta", corpus("beta", 1) | {f"flood/{n}": text_about("alphasecret granite", 2, n) for n in range(60)}
+    )
     two.write_rows("beta", 8, 1)
     two.publish("beta")
     assert seen(two.answers("alpha")) == alone
@@ -222,7 +232,12 @@ def test_nothing_of_a_key_or_a_request_reaches_the_other_tenant(two: Two, api: A
     path = f"/v1/search?tenant={beta}&key={api.new_key(beta)}"
     answer = api.client.post(path, json={"query": "payroll"}, headers={"Authorization": f"Bearer {api.key}"})
     assert "The payroll of beta" not in answer.text
-    for path in ("/v1/generations", f"/v1/generations?tenant={beta}", "/v1/contract", f"/v1/contract?tenant={beta}"):
+    for path in (
+        "/v1/generations",
+        f"/v1/generations?tenant={beta}",
+        "/v1/contract",
+        f"/v1/contract?tenant={beta}",
+    ):
         assert beta not in api.get(path).text
     assert [g["generation"] for g in api.get("/v1/generations").json()] == [1]
     assert [g["generation"] for g in api.get("/v1/generations", api.new_key(beta)).json()] == [2, 1]
@@ -256,7 +271,8 @@ def test_no_row_of_one_tenant_is_reachable_by_the_others_id(two: Two) -> None:
         common = select(Change.content_sha256).where(Change.key.in_(COMMON))
         assert session.scalar(select(func.count()).where(Content.sha256.in_(common))) == 2 * len(COMMON)
         texts = {
-            t: set(session.scalars(select(Vector.text_sha256).where(Vector.tenant_id == t))) for t in (alpha, beta)
+            t: set(session.scalars(select(Vector.text_sha256).where(Vector.tenant_id == t)))
+            for t in (alpha, beta)
         }
         assert len(texts[alpha] & texts[beta]) >= len(COMMON)
 

@@ -148,10 +148,14 @@ def _sample(every: Peps) -> Peps:
     """The same repository on a branch that has every twentieth PEP and the commits that touched them, no other."""
     names = {*every.documents(every.line[FIRST - 1]), *every.documents(every.line[-1])}
     sampled = {name for name in names if _number(name) % SAMPLE == 8}
-    touching = every.git("log", "--first-parent", "--reverse", "--format=%H %ct", "main", "--", *sorted(sampled))
+    touching = every.git(
+        "log", "--first-parent", "--reverse", "--format=%H %ct", "main", "--", *sorted(sampled)
+    )
     stream = ["reset refs/heads/sample\n\n"]
     for commit, seconds in (line.split() for line in touching.splitlines()):
-        stream.append(f"commit refs/heads/sample\ncommitter T <t@example.org> {seconds} +0000\ndata 0\ndeleteall\n")
+        stream.append(
+            f"commit refs/heads/sample\ncommitter T <t@example.org> {seconds} +0000\ndata 0\ndeleteall\n"
+        )
         blobs = every.documents(commit)
         stream += [f"M 100644 {blobs[name]} {name}\n" for name in sorted(sampled & blobs.keys())]
     every.git("fast-import", "--quiet", data="".join(stream).encode())

@@ -297,3 +297,27 @@ def test_alerts_are_delivered_and_failed_runs_are_told(job: Job, caplog: pytest.
         deliver_alerts.evaluate_tick(context)
     assert "was rejected" in caplog.text
     assert all(alert.delivered_at is not None for alert in job.world.alerts())
+
+
+def test_changed_canaries_judge_again_what_is_live_and_build_nothing(job: Job) -> None:
+    job.world.ask_about({f"what does the {TOPICS[2]} file say": ["d2"]})
+    encoded = len(job.world.encoder.encoded)
+    result = job.launch()
+    assert result.success, failures(result)
+    assert checks(result)["canary_recall"] is True
+    assert job.live() == 1
+    with job.world.reading() as session:
+        outcome = runs.outcome(session, result.run_id)
+    assert outcome is not None
+    assert outcome["status"] == "unchanged"
+    assert "canary_recall" not in checks(job.launch()), "judged twice under one contract"
+
+    job.world.set_contract(mrr_floor=1.0)
+    job.world.ask_about({f"what does the {TOPICS[1]} file say": ["d0"]})
+    red = job.launch()
+    assert not red.success
+    assert checks(red)["canary_recall"] is False
+    assert job.live() == 1
+    assert job.world.alerts("live_below_contract")
+    texts_of_queries = job.world.encoder.encoded[encoded:]
+    assert all("file say" in text or text in job.world.encoder.encoded[:encoded] for text in texts_of_queries)
