@@ -57,7 +57,9 @@ def permute_ids(world: World, patch: Patch) -> None:
 
 def corrupt_weights(world: World, patch: Patch) -> None:
     def heavier(point: IndexPoint) -> IndexPoint:
-        return replace(point, weights=SparseWeights(point.weights.indices, point.weights.values * np.float32(1.5)))
+        return replace(
+            point, weights=SparseWeights(point.weights.indices, point.weights.values * np.float32(1.5))
+        )
 
     points_changed(patch, lambda points: [heavier(p) if i % 3 else p for i, p in enumerate(points)])
 

@@ -140,7 +140,9 @@ def test_unreadable_is_a_version_and_no_deletion(log: Log) -> None:
 def test_content_is_kept_once_a_tenant(shared: Log) -> None:
     with shared.registry.write() as session:
         tenants.create(session, "beta", START)
-    shared.append([put("a", "same", "acme"), put("b", "same", "acme"), put("c", "same", "beta")], snapshot=True)
+    shared.append(
+        [put("a", "same", "acme"), put("b", "same", "acme"), put("c", "same", "beta")], snapshot=True
+    )
     assert shared.count(Content) == 2
 
 
@@ -175,7 +177,9 @@ def test_rows_of_an_erased_tenant_are_dropped_and_counted(shared: Log) -> None:
     shared.append([put("1", tenant="acme"), put("2", tenant="beta")], snapshot=True)
     with shared.registry.write() as session:
         tenants.erase(session, tenants.find(session, "beta"))
-    appended = shared.append([put("2", "secret", "beta"), put("3", "secret", "beta"), put("1", tenant="beta")])
+    appended = shared.append(
+        [put("2", "secret", "beta"), put("3", "secret", "beta"), put("1", tenant="beta")]
+    )
     assert appended is not None
     assert appended.dropped == 3
     assert shared.row().dropped == 3

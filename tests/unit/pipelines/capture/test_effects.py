@@ -81,7 +81,9 @@ KEYS = st.sampled_from("abcdef")
 
 
 @given(st.lists(st.tuples(st.sets(KEYS), st.sets(KEYS)), max_size=8))
-def test_without_renames_it_is_the_difference_of_what_is_there(commits: list[tuple[set[str], set[str]]]) -> None:
+def test_without_renames_it_is_the_difference_of_what_is_there(
+    commits: list[tuple[set[str], set[str]]],
+) -> None:
     live = set("abcd")
     documents, there = LiveDocuments(live), set(live)
     for deletes, upserts in commits:

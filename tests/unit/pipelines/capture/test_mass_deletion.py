@@ -28,9 +28,7 @@ def effects(draw: st.DrawFn, holds: tuple[str, ...] = HOLDS) -> list[CommitEffec
 
 
 def settled(history: list[CommitEffect], held: list[int]) -> list[CommitEffect]:
-    return [
-        CommitEffect(e.seq, "held" if e.seq in held else e.hold, e.deleted, e.restored) for e in history
-    ]
+    return [CommitEffect(e.seq, "held" if e.seq in held else e.hold, e.deleted, e.restored) for e in history]
 
 
 @given(effects(), st.integers(0, 30), st.floats(0, 1))
