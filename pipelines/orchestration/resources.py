@@ -41,7 +41,10 @@ class IngestionResource:
         return opened(Settings())
 
     def judge_run(self, tenant_id: str, run: str) -> list[Verdict]:
-        """Judge what this run built, or what is live under a changed contract; a refused candidate, or a crash, ends the run, so its lease goes back."""
+        """Judge what this run built, or what is live under a changed contract.
+
+        A refused candidate, or a crash, ends the run, so its lease goes back.
+        """
         parts = self.get()
         with released_unless_published(parts, tenant_id, run) as release:
             candidate = parts.candidate(tenant_id, run)

@@ -90,8 +90,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     write_documents(folder / "documents")
     home.run("init")
     tenant = home.run("tenant", "create", "acme")
-    home.run("source", "add", "handbook", "--tenant", "acme", "--kind", "folder",
-             "--uri", str(folder / "documents"), "--owner", "owner@example.org", "--option", "quiescence=0")  # fmt: skip
+    where = ["--kind", "folder", "--uri", str(folder / "documents"), "--option", "quiescence=0"]
+    home.run("source", "add", "handbook", "--tenant", "acme", "--owner", "owner@example.org", *where)
     right = write_canaries(folder / "right.jsonl", {topic: f"{topic}.md" for topic in TOPICS})
     home.run("canary", "import", str(right), "--tenant", "acme")
     published = home.run("ingest", "--tenant", "acme")
