@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from retrieval.index.store import Scored
 
 
@@ -52,13 +54,14 @@ def _weights(lists: Sequence[object], weights: Sequence[float] | None) -> Sequen
 
 
 def _scaled(scores: Sequence[float]) -> list[float]:
-    if len(scores) < 2:
+    if len(scores) < 2 or min(scores) == max(scores):
         return [0.5] * len(scores)
-    mean = math.fsum(scores) / len(scores)
-    deviation = math.sqrt(math.fsum((score - mean) ** 2 for score in scores) / (len(scores) - 1))
-    if min(scores) == max(scores) or deviation == 0:
+    values = np.asarray(scores, dtype=np.float64)
+    offset = values - values.mean()
+    deviation = math.sqrt(float(offset @ offset) / (len(scores) - 1))
+    if deviation == 0:
         return [0.5] * len(scores)
-    return [(score - mean + 3 * deviation) / (6 * deviation) for score in scores]
+    return ((offset + 3 * deviation) / (6 * deviation)).tolist()  # type: ignore[no-any-return]
 
 
 def _summed(contributions: Iterable[tuple[str, float]]) -> list[Scored]:

@@ -26,7 +26,7 @@ from retrieval.search.query import Answer, SearchQuery
 
 MAX_BODY_BYTES = 128 * 1024
 LISTED = ("live", "retained", "retired", "rejected")
-ANSWERED = tuple(SearchResponse.model_fields.keys() - {"request_id"})
+ANSWERED = tuple(name for name in SearchResponse.model_fields if name != "request_id")
 
 bearer = HTTPBearer(auto_error=False, description="A key of `holdfast key create`.")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]

@@ -67,7 +67,7 @@ class Api:
         """An answer. Fails where the response is another status, or has a field that is not documented."""
         response = self.post({"query": query, **more}, key)
         assert response.status_code == 200, response.text
-        assert set(response.json()) == set(SearchResponse.model_fields)
+        assert list(response.json()) == list(SearchResponse.model_fields)
         return SearchResponse.model_validate_json(response.content, strict=True)
 
     def found(self, query: str, key: str = "", **more: Any) -> list[str]:
