@@ -100,7 +100,7 @@ def live_step(world: World) -> int:
 
 
 def points(world: World) -> dict[str, object]:
-    """Every point: payload, vector and weights, bit for bit. Positions name commits, which the two homes have their own of."""
+    """Every point, bit for bit; positions aside, which name commits that each home has of its own."""
     live = world.live()
     assert live is not None
     with world.store.open(generation_ref(live)) as reader:
