@@ -106,6 +106,7 @@ def _configure_sqlite(connection: DBAPIConnection, _record: object) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
+        "secure_delete=ON",  # what was erased is overwritten, not only unlinked
         f"busy_timeout={SQLITE_BUSY_MS}",
     ):
         cursor.execute(f"PRAGMA {pragma}")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
-from registry import sources
+from registry import contracts, generations, sources
+from registry.schema import GenerationDocument, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +45,19 @@ def source_health(session: Session, tenant_id: str, now: datetime) -> list[Sourc
             )
         )
     return found
+
+
+def in_quarantine(session: Session, tenant_id: str) -> dict[str, float]:
+    """Sources whose share of documents in the live generation that cannot be read is above the contract's."""
+    live = generations.live(session, tenant_id)
+    if live is None:
+        return {}
+    allowed = contracts.current(session, tenant_id).quarantine_share
+    query = (
+        select(Source.name, func.count(), func.sum(case((GenerationDocument.error != "", 1), else_=0)))
+        .join(Source, Source.id == GenerationDocument.source_id)
+        .where(GenerationDocument.tenant_id == tenant_id, GenerationDocument.generation == live.number)
+        .group_by(Source.name)
+    )
+    shares = {name: int(failed) / total for name, total, failed in session.execute(query)}
+    return {name: share for name, share in shares.items() if share > allowed}

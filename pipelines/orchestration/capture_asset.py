@@ -7,7 +7,7 @@ import dagster as dg
 
 from canaries.asset_checks import check_spec
 from pipelines.capture.capturer import Captured
-from pipelines.capture.health import SourceHealth, source_health
+from pipelines.capture.health import SourceHealth, in_quarantine, source_health
 from pipelines.ingestion.ingestion import Ingestion
 from pipelines.orchestration.partitions import tenant_partitions
 from pipelines.orchestration.resources import IngestionResource
@@ -28,7 +28,7 @@ GROUP = "ingestion"
             "source_healthy",
             "captured_changes",
             tenant_partitions,
-            "Every source could be read at its last look.",
+            "Every source could be read, and few of its documents are in quarantine.",
         ),
         check_spec(
             "deletions_expected",
@@ -47,6 +47,7 @@ def captured_changes(
     with parts.registry.read() as session:
         health = source_health(session, tenant_id, parts.clock())
         held = changelog.held_commits(session, tenant_id)
+        quarantine = in_quarantine(session, tenant_id)
     _alert_unhealthy(parts, tenant_id, health)
     positions = [f"{source.name}@{commit.position}" for commit, source in held]
     yield dg.MaterializeResult(
@@ -54,9 +55,10 @@ def captured_changes(
         check_results=[
             dg.AssetCheckResult(
                 check_name="source_healthy",
-                passed=all(source.healthy for source in health),
+                passed=all(source.healthy for source in health) and not quarantine,
                 severity=dg.AssetCheckSeverity.ERROR,
-                metadata={source.name: source.summary for source in health},
+                metadata={source.name: source.summary for source in health}
+                | {f"quarantined_share/{name}": share for name, share in quarantine.items()},
             ),
             dg.AssetCheckResult(
                 check_name="deletions_expected",

@@ -69,7 +69,9 @@ def answers(service: Service) -> APIRouter:
         with _reading(service, credentials) as (session, tenant):
             found = contracts.current(session, tenant.id)
             version = contracts.version(session, tenant.id)
-        return ContractResponse(version=version, hash=found.hash, **found.model_dump(mode="json"))
+        return ContractResponse(
+            version=version, hash=found.hash, **found.model_dump(mode="json", exclude={"alert_webhook"})
+        )
 
     return router
 

@@ -561,4 +561,6 @@ def test_fifty_megabytes_of_text_are_one_document_like_any_other(folder: Folder)
     outcome = published(folder.world)
     assert outcome.documents.live == 6
     assert outcome.chunks.live > 40_000
-    assert folder.found() == ALL | {"huge.txt"}
+    assert set(folder.states().values()) == {"live"}
+    assert folder.found() == {"huge.txt"}, "the candidates of this query are chunks of one document"
+    assert folder.world.found("file number three", mode="lexical")[0] == "three.md"

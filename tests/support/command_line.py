@@ -53,15 +53,22 @@ class HereCommand:
     def __call__(self, *arguments: str, typed: str = "") -> Ended:
         from cli.main import main
 
-        out, err, root = io.StringIO(), io.StringIO(), logging.getLogger()
-        handlers, level = list(root.handlers), root.level
+        out, err, root, ours = (
+            io.StringIO(),
+            io.StringIO(),
+            logging.getLogger(),
+            logging.getLogger("holdfast"),
+        )
+        handlers, levels = list(root.handlers), (root.level, ours.level)
         with self._monkeypatch.context() as patch:
             patch.setattr(sys, "stdout", out)
             patch.setattr(sys, "stderr", err)
             patch.setattr(sys, "stdin", io.StringIO(typed))
             with pytest.raises(SystemExit) as ended:
                 main(list(arguments))
-        root.handlers[:], root.level = handlers, level
+        root.handlers[:] = handlers
+        root.setLevel(levels[0])
+        ours.setLevel(levels[1])
         return Ended(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 

@@ -120,5 +120,6 @@ def test_a_good_key_with_a_tail_is_malformed(registry: Registry, tail: str) -> N
     with registry.write() as session:
         made = keys.create(session, add_tenant(session), START)
     assert rejection(registry, made.key + tail) == "unknown"
-    assert rejection(registry, made.key[:-1] + tail) == "unknown"
+    another = tail if tail != made.key[-1] else "1"
+    assert rejection(registry, made.key[:-1] + another) == "unknown"
     assert rejection(registry, made.key.upper()) == "unknown"

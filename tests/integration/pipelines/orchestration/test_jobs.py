@@ -28,7 +28,7 @@ __all__ = ["empty_world", "migrated_home", "published", "world"]
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     folder = tmp_path / "dagster"
     folder.mkdir()
-    with dg.DagsterInstance.local_temp(str(folder)) as instance:
+    with dg.DagsterInstance.local_temp(str(folder), overrides={"telemetry": {"enabled": False}}) as instance:
         yield instance
 
 
@@ -321,3 +321,12 @@ def test_changed_canaries_judge_again_what_is_live_and_build_nothing(job: Job) -
     assert job.world.alerts("live_below_contract")
     texts_of_queries = job.world.encoder.encoded[encoded:]
     assert all("file say" in text or text in job.world.encoder.encoded[:encoded] for text in texts_of_queries)
+
+
+def test_too_many_documents_in_quarantine_are_an_unhealthy_source(job: Job) -> None:
+    job.world.commit(unreadable={f"broken{n}": "cannot be read" for n in range(3)})
+    assert job.launch().success
+    result = job.launch()
+    assert checks(result)["source_healthy"] is False
+    job.world.set_contract(quarantine_share=0.5)
+    assert checks(job.launch())["source_healthy"] is True
