@@ -210,6 +210,9 @@ def test_a_folder_that_vanished_turns_the_run_and_its_check_red(zoo: Home) -> No
     assert sum(row["state"] == "live" for row in rows) == zoo.outcome["documents"]["live"]
     assert newest_check(zoo, "source_healthy") == "FAILED"
     assert newest_check(zoo, "deletions_expected") == "SUCCEEDED"
+    assert ingest(zoo).status == 0
+    assert newest_check(zoo, "source_healthy") == "FAILED", "most of these documents are in quarantine"
+    assert zoo("contract", "set", "--tenant", "acme", "quarantine_share=1.0").status == 0
     ended = ingest(zoo)
     assert (ended.status, newest_check(zoo, "source_healthy")) == (0, "SUCCEEDED")
 
