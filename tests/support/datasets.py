@@ -10,7 +10,8 @@ import pytest
 # Read once: tests run without the machine's settings.
 _FOLDER = os.environ.get("HOLDFAST_DATASETS", "")
 _ROOT = Path(_FOLDER).expanduser().absolute() if _FOLDER else None
-FULL = os.environ.get("HOLDFAST_FULL", "") == "1"
+REAL_MODEL = os.environ.get("HOLDFAST_FULL", "") == "model"
+FULL = REAL_MODEL or os.environ.get("HOLDFAST_FULL", "") == "1"
 
 
 def dataset(name: str) -> Path:
