@@ -65,8 +65,8 @@ class Asked:
 def known_documents(session: Session, tenant_id: str, number: int) -> Known:
     """What a generation serves and what was deleted, with the `_id`s of line documents as `#_id`.
 
-    A key counts as deleted only where no source has it now: a document that moved is looked for. What a
-    removed source had is deleted.
+    A key, or an `_id`, counts as deleted only where no source has it now: a document that moved is looked for,
+    also a line that moved to another file. What a removed source had is deleted.
     """
     rows = generations.documents(session, tenant_id, number)
     pins = {source: pin.seq for source, pin in generations.pins(session, tenant_id, number).items()}
@@ -90,7 +90,9 @@ def known_documents(session: Session, tenant_id: str, number: int) -> Known:
         )
     )
     deleted = set(session.scalars(gone)) - served
-    return Known(_with_ids(served), _with_ids(deleted))
+    lines = present.where(Head.key.contains("#")) if any("#" in key for key in deleted) else None
+    borne = _with_ids(served | set(session.scalars(lines) if lines is not None else ()))
+    return Known(_with_ids(served), _with_ids(deleted) - borne)
 
 
 def _with_ids(keys: set[str]) -> frozenset[str]:

@@ -17,8 +17,10 @@ from registry import alerts, canaries, contracts, generations, publication, tena
 from registry.canaries import Question
 from registry.clock import Clock
 from registry.contract import Contract
+from registry.crash_points import crash_point
 from registry.database import Registry
 from registry.errors import RegistryError, RollbackRefused
+from registry.locking import lock_tenant
 from registry.schema import CanaryRun, Generation
 from retrieval.errors import RetrievalError
 from retrieval.search.searcher import Searcher
@@ -90,7 +92,9 @@ def _judge(
         gate = canaries.newest_run(session, live.tenant_id, live.number, "gate")
         before = canaries.answers(session, gate.id) if gate else {}
     missing = lost(before, asked)
-    faults = [] if _floor_held(contract, gate, earlier(before, asked), asked) else _below(contract, asked)
+    # What other canaries kept at the gate says nothing of these.
+    same = gate if gate is not None and gate.canary_hash == canaries.set_hash(questions) else None
+    faults = [] if _floor_held(contract, same, earlier(before, asked), asked) else _below(contract, asked)
     if missing:
         faults.append(f"{len(missing)} canaries lost an answer that they had at the gate")
     result = DailyResult(
@@ -148,22 +152,31 @@ def _record(
             details={"lost": list(result.lost), "faults": list(result.faults)},
             now=now,
         )
-        if not result.faults:
-            return result
-        alerts.raise_alert(
-            session,
-            live.tenant_id,
-            "canary_failed",
-            f"canaries of tenant {result.tenant}, generation {live.number}: {'; '.join(result.faults)}",
-            {"generation": live.number, "day": now.date().isoformat(), "lost": list(result.lost)},
-            now,
-        )
-        if not contract.roll_back_on_canary_failure:
-            return result
-        return _step_back(session, live, result, now)
+        if result.faults:
+            _alert(session, live, result, now)
+            if contract.roll_back_on_canary_failure:
+                result = _step_back(session, live, result, now)
+        crash_point("canaries:before-commit")
+    crash_point("canaries:after-commit")
+    return result
+
+
+def _alert(session: Session, live: Generation, result: DailyResult, now: datetime) -> None:
+    alerts.raise_alert(
+        session,
+        live.tenant_id,
+        "canary_failed",
+        f"canaries of tenant {result.tenant}, generation {live.number}: {'; '.join(result.faults)}",
+        {"generation": live.number, "day": now.date().isoformat(), "lost": list(result.lost)},
+        now,
+    )
 
 
 def _step_back(session: Session, live: Generation, result: DailyResult, now: datetime) -> DailyResult:
+    tenant = lock_tenant(session, live.tenant_id)
+    if tenant.held_at is not None or tenant.live_generation != live.number:
+        # One step only, and only from what was asked: a person, or the canaries before, moved the pointer.
+        return replace(result, details={"rollback": "not rolled back: held, or no longer live"})
     try:
         target = publication.roll_back(session, live.tenant_id, now, reason="a daily canary was red")
     except RollbackRefused as error:

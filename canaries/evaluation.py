@@ -29,7 +29,7 @@ def read_queries(path: Path) -> dict[str, str]:
         try:
             value = json.loads(line)
             found[str(value["_id"])] = str(value["text"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InvalidJudgements(
                 f'{path}:{number} is not a query: {{"_id": …, "text": …}} is needed'
             ) from error
@@ -91,7 +91,9 @@ def evaluate(
     for query in judged:
         run += _ranking(query, search(queries[query]), names)
         advance(1)
-    qrels = [ir_measures.Qrel(j.query, j.document, j.relevance) for j in judgements]
+    # A query without a relevant document would count as one that found nothing.
+    counted = set(judged)
+    qrels = [ir_measures.Qrel(j.query, j.document, j.relevance) for j in judgements if j.query in counted]
     measures = {f"ndcg@{k}": nDCG @ k, f"recall@{k}": R @ k, "recall@100": R @ 100, f"mrr@{k}": RR @ k}
     totals = ir_measures.calc_aggregate(list(measures.values()), qrels, run)
     return {name: float(totals[measure]) for name, measure in measures.items()} | {"queries": len(judged)}
@@ -100,10 +102,12 @@ def evaluate(
 def _ranking(query: str, found: Sequence[tuple[str, float]], names: set[str]) -> list[object]:
     import ir_measures
 
+    # Two sources may hold the judged document: it was found where the first of them was.
+    ranked = list(dict.fromkeys(_judged_name(document, names) for document, _ in found))
     # Ranks, not scores: ties must stay in the order that the search gave them.
     return [
-        ir_measures.ScoredDoc(query, _judged_name(document, names), float(len(found) - rank))
-        for rank, (document, _) in enumerate(found)
+        ir_measures.ScoredDoc(query, document, float(len(ranked) - rank))
+        for rank, document in enumerate(ranked)
     ]
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from sqlalchemy.orm import Session
+
 from canaries.asking import Asked
 from canaries.checks import chunk_count, coverage, embedding_model, lexical_parity, recall, reconciliation
 from canaries.checks.candidate import CandidateUnderTest
-from registry import alerts, canaries, contracts, generations, vectors, verdicts
+from registry import alerts, canaries, contracts, generations, leases, vectors, verdicts
 from registry.clock import Clock
 from registry.crash_points import crash_point
 from registry.database import Registry
-from registry.schema import Tenant
+from registry.errors import LeaseLost
+from registry.locking import lock_tenant
+from registry.schema import Generation, Tenant
 from registry.verdicts import Verdict
 from retrieval.encoder.identity import ModelIdentity
 from retrieval.index.store import GenerationStore
@@ -45,6 +49,7 @@ def judge(under_test: CandidateUnderTest, clock: Clock) -> list[Verdict]:
     """Run all checks and store what they said; a candidate that one of them holds back is rejected.
 
     A check that crashes raises: a crash is no verdict, and the candidate stays unpublished without one.
+    Raises LeaseLost where another run took the tenant over: what this one found is not kept.
     """
     model = embedding_model.check(under_test)
     # Vectors of one model cannot be asked with another: without a match there is nothing to measure.
@@ -67,6 +72,7 @@ def _store(under_test: CandidateUnderTest, found: list[Verdict], asked: Asked, c
     candidate, contract, now = under_test.candidate, under_test.contract, clock()
     canary_hash = canaries.set_hash(under_test.questions)
     with under_test.registry.write() as session:
+        _refuse_if_fenced(session, candidate)
         verdicts.store(session, candidate, contract.hash, canary_hash, found, now)
         canaries.store_run(
             session,
@@ -100,3 +106,15 @@ def _store(under_test: CandidateUnderTest, found: list[Verdict], asked: Asked, c
                 {"generation": candidate.number, "checks": [verdict.name for verdict in refusing]},
                 now,
             )
+
+
+def _refuse_if_fenced(session: Session, candidate: Generation) -> None:
+    # Its refusal would forget vectors that the other run has found stored and builds on.
+    name = lock_tenant(session, candidate.tenant_id).name
+    if candidate.status != "candidate":
+        return  # what is live was built by a run that ended long ago
+    if not leases.is_current(session, leases.ingest_lease(candidate.tenant_id), candidate.fencing_token):
+        raise LeaseLost(
+            f"generation {candidate.number} of tenant {name} was judged by a run that another one has "
+            "taken over: the other one's verdict counts"
+        )

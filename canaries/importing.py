@@ -8,6 +8,8 @@ from pathlib import Path
 
 from canaries.errors import InvalidCanary
 from registry.canaries import Question, canary_id
+from retrieval.errors import InvalidQuery
+from retrieval.search.query import SearchQuery
 
 
 def read_canaries(path: Path) -> list[Question]:
@@ -38,7 +40,7 @@ def _parse(path: Path, lines: Iterable[str]) -> Iterable[Question]:
 def _question(line: str, place: str) -> Question:
     try:
         value = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidCanary(f"{place} is not JSON: {error}") from error
     query = value.get("query") if isinstance(value, dict) else None
     relevant = value.get("relevant") if isinstance(value, dict) else None
@@ -50,4 +52,16 @@ def _question(line: str, place: str) -> Question:
         or not all(isinstance(key, str) and key for key in relevant)
     ):
         raise InvalidCanary(f'{place} has no "relevant": a list of document keys is needed')
+    _check_text(query, *relevant, place=place)
+    try:
+        SearchQuery(query)
+    except InvalidQuery as error:
+        # Kept, it would crash every gate from now on.
+        raise InvalidCanary(f"{place} can never be asked: {error}") from error
     return Question(canary_id(query), query, tuple(dict.fromkeys(relevant)))
+
+
+def _check_text(*texts: str, place: str) -> None:
+    """Refuse what JSON can escape and no registry can store: half a surrogate pair, the character 0."""
+    if any("\0" in text or any("\ud800" <= c <= "\udfff" for c in text) for text in texts):
+        raise InvalidCanary(f"{place} holds a character that is no text: half a surrogate pair, or a NUL")

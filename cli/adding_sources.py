@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from sqlalchemy.orm import Session
 
 from cli.errors import WrongUse
 from cli.opening import mirrors
 from cli.overview import SourceOverview, source_overview
-from pipelines.sources.kinds import prepare_source
+from pipelines.sources.kinds import dispose_source, prepare_source, settled_options
 from pipelines.sources.source import Probe
 from registry import contracts, sources, tenants
 from registry.clock import utc_now
@@ -46,9 +49,11 @@ def add_source(registry: Registry, settings: Settings, wanted: NewSource) -> Add
     with registry.read() as session:
         tenant = tenants.find(session, wanted.tenant) if wanted.tenant else None
         owner = wanted.owner or (contracts.current(session, tenant.id).owner if tenant else "")
+        _refuse_taken_slot(session, wanted)
     uri = absolute(wanted.kind, wanted.uri)
-    probe = prepare_source(wanted.kind, uri, wanted.options, utc_now, mirrors(settings))
-    with registry.write() as session:
+    options = settled_options(wanted.kind, wanted.name, wanted.options)
+    probe = prepare_source(wanted.kind, uri, options, utc_now, mirrors(settings))
+    with undone_at_the_source(settings, wanted.kind, uri, options), registry.write() as session:
         source = sources.add(
             session,
             name=wanted.name,
@@ -56,12 +61,33 @@ def add_source(registry: Registry, settings: Settings, wanted: NewSource) -> Add
             kind=wanted.kind,
             uri=uri,
             owner=owner,
-            options=wanted.options,
+            options=options,
             consistency=str(probe.consistency),
             now=utc_now(),
         )
     warnings = [] if owner else [_no_owner(wanted)]
     return AddedSource(source_overview(source, tenant.name if tenant else None), probe, warnings)
+
+
+@contextmanager
+def undone_at_the_source(
+    settings: Settings, kind: str, uri: str, options: Mapping[str, str]
+) -> Iterator[None]:
+    """What was prepared at a source that is not recorded then is removed there again."""
+    try:
+        yield
+    except BaseException:
+        dispose_source(kind, uri, options, utc_now, mirrors(settings))
+        raise
+
+
+def _refuse_taken_slot(session: Session, wanted: NewSource) -> None:
+    # Each would take the other's changes for its own. Before its first capture a slot cannot be seen at the server.
+    taken = {source.options.get("slot"): source.name for source in sources.present(session)}
+    if (slot := wanted.options.get("slot")) and slot in taken:
+        raise WrongUse(
+            f"replication slot {slot} is that of source {taken[slot]}: give another --option slot=…"
+        )
 
 
 def _no_owner(wanted: NewSource) -> str:

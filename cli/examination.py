@@ -6,14 +6,18 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Literal
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from cli.formatting import plural, size, span, without_password
-from cli.overview import TenantOverview, orphaned, overview
-from registry import changelog, contracts, generations, models, sources, tenants
+from cli.erasure import leftovers
+from cli.formatting import build_progress, plural, size, span, without_password
+from cli.overview import TenantOverview, index_bytes, overview
+from pipelines.capture.health import in_quarantine, quarantine
+from pipelines.ownership import OwnedSource, owned_sources
+from registry import builds, changelog, contracts, generations, models, sources, tenants
 from registry.database import Registry
 from registry.errors import SchemaOutdated
 from registry.schema import Alert, EmbeddingModel, Tenant
@@ -47,9 +51,11 @@ def examine(registry: Registry, settings: Settings, now: datetime) -> list[Findi
     store = open_store(settings)
     try:
         with registry.read() as session:
-            found += [_model(session, settings), *_system(session, now)]
+            found += [_model(session, settings), *_erasures(registry, settings), *_system(session, now)]
             for tenant in tenants.present(session):
                 found += _tenant(session, settings, store, tenant, now)
+            for source in owned_sources(session, partial(index_bytes, settings), now):
+                found += _source(session, source)
     finally:
         store.close()
     return found
@@ -75,6 +81,15 @@ def _index(settings: Settings) -> Finding:
     free = stat.f_bavail * stat.f_frsize
     colour: Colour = "yellow" if free < 2**30 else "green"
     return Finding("index", "folder", colour, f"{settings.index}, {size(free)} free on its disk")
+
+
+def _erasures(registry: Registry, settings: Settings) -> Iterator[Finding]:
+    left = leftovers(registry, settings)
+    if left:
+        said = f"an erasure was cut off: files of {plural(len(left.tenants), 'tenant')} and "
+        yield Finding(
+            "index", "erasures", "red", f"{said}{plural(len(left.mirrors), 'mirror')} are left: holdfast init"
+        )
 
 
 def _model(session: Session, settings: Settings) -> Finding:
@@ -116,11 +131,6 @@ def _system(session: Session, now: datetime) -> Iterator[Finding]:
     for label, count in sorted(changelog.waiting(session).items()):
         said = f"{plural(count, 'document')} wait for a tenant {label!r} that does not exist"
         yield Finding("tenants", "unknown", "yellow", f"{said}: holdfast tenant create {label}")
-    for source in sources.present(session):
-        if source.tenant_id is None:
-            yield from _source_findings(
-                f"source {source.name}", source.error, orphaned(source, None, None, now)
-            )
 
 
 def _tenant(
@@ -129,6 +139,7 @@ def _tenant(
     name = tenant.name
     seen = overview(session, tenant, settings, now)
     yield _live(store, tenant, seen)
+    yield from _retained(session, store, tenant)
     yield Finding(name, "fresh", "green" if seen.fresh else "red", seen.freshness)
     if seen.held:
         yield Finding(name, "ingestion", "red", f"held: {seen.held_reason}; holdfast resume --tenant {name}")
@@ -136,15 +147,10 @@ def _tenant(
         commits = plural(seen.held_deletions, "commit")
         said = f"{commits} wait for a person: holdfast deletion list --tenant {name}"
         yield Finding(name, "deletions", "red", said)
-    if seen.quarantined:
-        yield _quarantine(session, tenant, seen)
+    yield from _quarantine(session, tenant)
+    yield from _build(session, tenant, now)
     if seen.live_generation and not seen.canaries:
         yield Finding(name, "canaries", "yellow", f"unguarded: holdfast canary import FILE --tenant {name}")
-    contract = contracts.current(session, tenant.id)
-    for source in sources.of_tenant(session, tenant.id):
-        if source.tenant_id is not None:
-            reason = orphaned(source, tenant, contract, now)
-            yield from _source_findings(f"{name}: source {source.name}", source.error, reason)
 
 
 def _live(store: GenerationStore, tenant: Tenant, seen: TenantOverview) -> Finding:
@@ -164,17 +170,53 @@ def _live(store: GenerationStore, tenant: Tenant, seen: TenantOverview) -> Findi
     return Finding(seen.tenant, "live", "green", said)
 
 
-def _quarantine(session: Session, tenant: Tenant, seen: TenantOverview) -> Finding:
-    share = seen.quarantined / (seen.documents + seen.quarantined)
+def _retained(session: Session, store: GenerationStore, tenant: Tenant) -> Iterator[Finding]:
+    """Retained generations that could not be rolled back to: an index that does not open."""
+    for generation in generations.of_tenant(session, tenant.id, ["retained"]):
+        try:
+            store.open(GenerationRef(tenant.id, generation.number)).close()
+        except RetrievalError as error:
+            yield Finding(tenant.name, "retained", "red", str(error))
+
+
+def _quarantine(session: Session, tenant: Tenant) -> Iterator[Finding]:
+    found = quarantine(session, tenant.id)
+    failed, dropped = sum(each.failed for each in found), sum(each.dropped for each in found)
+    if not failed and not dropped:
+        return
     allowed = contracts.current(session, tenant.id).quarantine_share
-    said = f"{plural(seen.quarantined, 'document')} in quarantine ({share:.0%}, allowed {allowed:.0%})"
-    return Finding(seen.tenant, "quarantine", "red" if share > allowed else "yellow", said)
+    too_many = in_quarantine(session, tenant.id)
+    shares = ", ".join(f"{share:.0%} of source {name}" for name, share in too_many.items())
+    said = f"{plural(failed, 'document')} in quarantine" + (f", {dropped} dropped" if dropped else "")
+    said += f" ({shares}, allowed {allowed:.0%})" if shares else f" (allowed {allowed:.0%})"
+    colour: Colour = "red" if too_many else ("yellow" if failed else "green")
+    yield Finding(
+        tenant.name, "quarantine", colour, f"{said}: holdfast deadletter list --tenant {tenant.name}"
+    )
 
 
-def _source_findings(subject: str, error: str, orphan: str) -> Iterator[Finding]:
+def _build(session: Session, tenant: Tenant, now: datetime) -> Iterator[Finding]:
+    """A build that takes its time, or that was cut off."""
+    for build in builds.under_way(session, now, tenant.id):
+        what = f"{build.kind} ({build.reason})" if build.reason else build.kind
+        yield Finding(tenant.name, "build", "yellow", f"{what}: {build_progress(build)}")
+
+
+def _source(session: Session, owned: OwnedSource) -> Iterator[Finding]:
+    subject = f"{owned.tenant}: source {owned.name}" if owned.tenant else f"source {owned.name}"
+    error = sources.find(session, owned.name, owned.tenant_id).error
     if error:
         yield Finding(subject, "readable", "red", f"failing: {without_password(error)}")
-    if orphan:
-        yield Finding(subject, "orphaned", "yellow", f"orphaned: {orphan}")
-    if not error and not orphan:
+    if owned.orphaned:
+        yield Finding(subject, "orphaned", "yellow", f"orphaned: {owned.why}; it costs {_cost(owned)}")
+    if not error and not owned.orphaned:
         yield Finding(subject, "readable", "green", "read at its last look")
+
+
+def _cost(owned: OwnedSource) -> str:
+    cost = owned.cost
+    return (
+        f"{plural(cost.documents, 'document')}, {plural(cost.chunks, 'chunk')}, "
+        f"{size(cost.content_bytes)} of content, {size(cost.index_bytes)} of index, "
+        f"{plural(cost.embedded_texts, 'text')} embedded in {span(cost.embedding_seconds)} in 30 days"
+    )

@@ -9,6 +9,7 @@ from typing import Any
 
 from canaries.errors import CanaryError, InvalidCanary, InvalidJudgements
 from cli.errors import CliError, RunFailed, WrongUse
+from gateway_client.errors import GatewayError, InvalidBill, InvalidBudget, InvalidCall
 from pipelines.errors import PipelineError, SourceError
 from registry.errors import AlreadyExists, InvalidContract, NotFound, RegistryError, SchemaOutdated
 from retrieval.errors import FloorUnmet, GenerationNotServed, InvalidQuery, RetrievalError
@@ -16,7 +17,7 @@ from retrieval.errors import FloorUnmet, GenerationNotServed, InvalidQuery, Retr
 DONE, REFUSED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 INTERRUPTION = "interrupted"
 
-KNOWN = (CliError, RegistryError, RetrievalError, PipelineError, CanaryError, OSError)
+KNOWN = (CliError, RegistryError, RetrievalError, PipelineError, CanaryError, GatewayError, OSError)
 USER_FAULTS = (
     WrongUse,
     NotFound,
@@ -27,6 +28,9 @@ USER_FAULTS = (
     GenerationNotServed,
     InvalidCanary,
     InvalidJudgements,
+    InvalidCall,
+    InvalidBudget,
+    InvalidBill,
 )
 # A room's root, raised itself, says that an argument does not fit.
 BARE_USER_FAULTS = (RegistryError, SourceError)
@@ -68,6 +72,9 @@ def _describe_foreign(error: Exception) -> Failure | None:
         return Failure("invalid_settings", f"the settings do not hold together: {_fields(error)}", WRONG_USE)
     if module == "sqlalchemy.exc" and name in ("OperationalError", "ArgumentError", "NoSuchModuleError"):
         text = str(error).splitlines()[0]
+        if "disk is full" in text or "No space left on device" in text:
+            message = f"the disk of the registry is full: free some room, then run it again ({text})"
+            return Failure("disk_full", message, REFUSED)
         message = f"the registry cannot be reached: {text}; look at HOLDFAST_HOME and HOLDFAST_REGISTRY_URL"
         return Failure("registry_unavailable", message, REFUSED)
     return None

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from registry.builds import Build
 
 STATUS_STYLES = {
     "live": "green",
@@ -25,6 +28,10 @@ STATUS_STYLES = {
     "revoked": "dim",
     "expired": "dim",
     "stale": "yellow",
+    "waiting": "yellow",
+    "retrying": "yellow",
+    "unset": "yellow",
+    "dropped": "dim",
     "held": "yellow",
     "suspended": "yellow",
     "unguarded": "yellow",
@@ -64,6 +71,16 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
+
+
+def build_progress(build: Build) -> str:
+    """How far a build is, in one line."""
+    stage = f"{build.stage} {build.done:,} of {build.done + build.left:,}" if build.stage else "begun"
+    if not build.running:
+        return f"{stage}, then cut off: the next ingest goes on from there"
+    if build.rate is None or build.eta_seconds is None:
+        return f"{stage}, since {build.started_at:%H:%M} UTC"
+    return f"{stage}, {build.rate:,.1f} a second, {span(build.eta_seconds)} left"
 
 
 def plural(count: int, noun: str) -> str:

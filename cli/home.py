@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.clock import utc_now
+from registry.crash_points import crash_point
 from registry.database import Registry
 from registry.settings import Settings
 
@@ -56,10 +57,11 @@ class Home:
 
 
 def initialise(settings: Settings) -> Home:
-    """Make the home, migrate the registry, register the embedding model. Safe to repeat.
+    """Make the home, migrate the registry, register the embedding model, finish what a kill cut off.
 
-    Raises EncoderUnavailable where the embedding model is not there.
+    Safe to repeat. Raises EncoderUnavailable where the embedding model is not there.
     """
+    from cli.erasure import finish_erasures
     from registry import models
     from retrieval.encoder.identity import identify
 
@@ -67,12 +69,15 @@ def initialise(settings: Settings) -> Home:
     settings.state.mkdir(parents=True, exist_ok=True)
     settings.index.mkdir(parents=True, exist_ok=True)
     prepare_dagster_home(settings)
+    crash_point("init:folders-made")
     registry = Registry(settings.registry)
     try:
         registry.migrate()
         identity = identify(settings.embedding_model)
         with registry.write() as session:
             models.register(session, identity, utc_now())
+        crash_point("init:model-registered")
+        finish_erasures(registry, settings)
         address = registry.url.render_as_string(hide_password=True)
     finally:
         registry.close()
@@ -85,7 +90,11 @@ def prepare_dagster_home(settings: Settings) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "dagster.yaml"
     if not configuration.exists():
-        configuration.write_text(DAGSTER_YAML, encoding="utf-8")
+        # Written whole or not at all: half of it would never be written again.
+        draft = configuration.with_name(f".{configuration.name}.{os.getpid()}")
+        draft.write_text(DAGSTER_YAML, encoding="utf-8")
+        crash_point("init:dagster-configured")
+        draft.replace(configuration)
     os.environ["DAGSTER_HOME"] = str(folder)
     return folder
 

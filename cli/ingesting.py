@@ -45,8 +45,10 @@ class Ingested:
         return status == "published" or (status == "unchanged" and not self.unreadable and not refused)
 
 
-def ingest(registry: Registry, settings: Settings, tenant_name: str, progress: Progress) -> Ingested:
-    """Run the job `ingest` for one tenant and wait for it.
+def ingest(
+    registry: Registry, settings: Settings, tenant_name: str, progress: Progress, *, anew: bool = False
+) -> Ingested:
+    """Run the job `ingest` for one tenant and wait for it; with `anew` it builds everything from nothing.
 
     Raises NotFound, TenantSuspended, IngestBusy where another run ingests the tenant, RunFailed where the
     run ended without an outcome.
@@ -55,7 +57,7 @@ def ingest(registry: Registry, settings: Settings, tenant_name: str, progress: P
     with registry.read() as session:
         tenant = tenants.find_active(session, tenant_name)
         _refuse_busy(session.get(Lease, leases.ingest_lease(tenant.id)), tenant)
-    result = _run(registry, settings, tenant.id, progress)
+    result = _run(registry, settings, tenant.id, progress, anew)
     outcome = _outcome(registry, tenant, result)
     outcome["seconds"] = round(time.perf_counter() - started, 3)
     deliver_all(registry, utc_now)
@@ -77,12 +79,13 @@ def _refuse_busy(lease: Lease | None, tenant: Tenant) -> None:
 
 
 def _run(
-    registry: Registry, settings: Settings, tenant_id: str, progress: Progress
+    registry: Registry, settings: Settings, tenant_id: str, progress: Progress, anew: bool
 ) -> ExecuteInProcessResult:
     prepare_dagster_home(settings)
     import dagster
 
     from pipelines.definitions import definitions
+    from pipelines.orchestration.build_assets import REINDEX_TAG
     from pipelines.orchestration.partitions import synchronise
     from pipelines.orchestration.progress import driven_by
 
@@ -95,7 +98,10 @@ def _run(
             instance=instance,
             raise_on_error=False,
             run_id=str(uuid.uuid4()),
-            tags={"holdfast/asked_by": "holdfast ingest"},
+            tags={
+                "holdfast/asked_by": "holdfast reindex" if anew else "holdfast ingest",
+                **({REINDEX_TAG: "true"} if anew else {}),
+            },
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import func, select
@@ -11,12 +11,10 @@ from sqlalchemy.orm import Session
 
 from cli.formatting import without_password
 from pipelines.freshness import freshness
+from pipelines.source_costs import index_bytes as index_bytes
 from registry import canaries, changelog, contracts, generations, keys, sources
-from registry.contract import Contract
 from registry.schema import Source, Tenant, TenantCommit
 from registry.settings import Settings
-from retrieval.index.edge.files import allocated_bytes
-from retrieval.index.edge.layout import Layout
 
 SourceState = Literal["healthy", "failing", "unread"]
 
@@ -122,26 +120,6 @@ def source_overview(source: Source, tenant: str | None) -> SourceOverview:
         error=without_password(source.error),
         dropped=source.dropped,
     )
-
-
-def orphaned(source: Source, tenant: Tenant | None, contract: Contract | None, now: datetime) -> str:
-    """Why nobody seems to need a source any more; empty where somebody does."""
-    if not source.owner and not (contract and contract.owner):
-        return "it has no owner"
-    if tenant is None or contract is None:
-        return ""
-    if tenant.status != "active":
-        return f"its tenant is {tenant.status}"
-    last_use = tenant.last_query_at or tenant.created_at
-    if now - last_use > timedelta(days=contract.idle_days):
-        return f"nobody searched its tenant for {(now - last_use).days} days"
-    return ""
-
-
-def index_bytes(settings: Settings, tenant_id: str) -> int:
-    """Bytes that a tenant's generations take on disk."""
-    folder = Layout(settings.index).tenant(tenant_id)
-    return allocated_bytes(folder) if folder.is_dir() else 0
 
 
 def _held_deletions(session: Session, tenant_id: str) -> int:

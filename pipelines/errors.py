@@ -2,11 +2,14 @@
 
 PipelineError
 ├── SourceError               a source is configured wrongly or said something impossible
-│   └── SourceUnavailable     a source cannot be read now; what is captured stays as it is
+│   ├── SourceUnavailable     a source cannot be read now; what is captured stays as it is
+│   └── SchemaDrift           a table is no longer what the source's options say; capture waits, nothing is lost
 ├── ParseError                one document cannot be turned into text (quarantined, never fatal)
 ├── CaptureBusy               another process captures this source
 ├── IngestBusy                another run ingests this tenant
-└── IngestRefused             the registry does not let this run go on (held, suspended, fenced off)
+├── IngestRefused             the registry does not let this run go on (held, suspended, fenced off)
+├── BackupRefused             a backup or a restore would overwrite something
+└── BackupDamaged             a folder is no whole backup
 """
 
 from __future__ import annotations
@@ -24,6 +27,10 @@ class SourceUnavailable(SourceError):
     """A source cannot be read now. What is captured stays; nothing is taken for deleted."""
 
 
+class SchemaDrift(SourceError):
+    """A table is no longer what its source's options say. Capture of it stops here and nothing is lost."""
+
+
 class ParseError(PipelineError):
     """One document cannot be turned into text. It is quarantined and never stops the others."""
 
@@ -38,3 +45,11 @@ class IngestBusy(PipelineError):
 
 class IngestRefused(PipelineError):
     """The registry does not let this run go on."""
+
+
+class BackupRefused(PipelineError):
+    """A backup or a restore would overwrite something, or does not fit what is configured."""
+
+
+class BackupDamaged(PipelineError):
+    """A folder is no whole backup: it was cut off, or a file of it is not what it was."""

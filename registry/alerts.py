@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from registry.locking import insert_if_absent
 from registry.schema import Alert
+
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=15), timedelta(hours=1)
 
 
 def raise_alert(
@@ -34,15 +36,31 @@ def raise_alert(
     return session.scalar(select(Alert).where(Alert.fingerprint == fingerprint)) if added else None
 
 
-def undelivered(session: Session, limit: int = 100) -> list[Alert]:
-    """Alerts that wait for delivery, oldest first."""
-    query = select(Alert).where(Alert.delivered_at.is_(None)).order_by(Alert.id).limit(limit)
+def undelivered(session: Session, now: datetime, limit: int = 100) -> list[Alert]:
+    """Alerts whose next attempt is due, oldest first."""
+    due = or_(Alert.next_attempt_at.is_(None), Alert.next_attempt_at <= now)
+    query = select(Alert).where(Alert.delivered_at.is_(None), due).order_by(Alert.id).limit(limit)
     return list(session.scalars(query))
 
 
-def record_delivery(session: Session, alert_id: int, now: datetime, error: str = "") -> None:
-    """Note an attempt: delivered where `error` is empty, to be tried again otherwise."""
+def record_delivery(session: Session, alert_id: int, now: datetime) -> None:
+    """Note that an alert got through."""
+    alert = session.get_one(Alert, alert_id)
+    alert.attempts += 1
+    alert.error, alert.delivered_at, alert.next_attempt_at = "", now, None
+
+
+def record_failure(session: Session, alert_id: int, now: datetime, error: str) -> None:
+    """Note a failed attempt. It is made again after a pause that doubles up to an hour, for ever.
+
+    All that waits for the same tenant waits with it, so that one dead webhook keeps no other tenant's alerts.
+    """
     alert = session.get_one(Alert, alert_id)
     alert.attempts += 1
     alert.error = error
-    alert.delivered_at = None if error else now
+    pause = min(FIRST_PAUSE * 2 ** min(alert.attempts - 1, 20), LONGEST_PAUSE)
+    session.execute(
+        update(Alert)
+        .where(Alert.tenant_id == alert.tenant_id, Alert.delivered_at.is_(None))
+        .values(next_attempt_at=now + pause)
+    )

@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session, aliased
 
 from registry.moves import Arrival, Deletion, ended
 from registry.schema import Change, Head, Source, SourceCommit, TenantCommit
+from registry.source_rows import SourceRows
+from registry.tenants import is_erased
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,7 @@ class RegisteredHeads:
     def __init__(self, session: Session, source_id: int) -> None:
         self._session = session
         self._source_id = source_id
+        self.rows = SourceRows(session, source_id)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Keys that exist now, in code point order."""
@@ -213,6 +216,10 @@ class RegisteredHeads:
         return self._session.scalar(
             select(Head.fingerprint).where(Head.source_id == self._source_id, Head.key == key)
         )
+
+    def erased(self, label: str | None) -> bool:
+        """Whether rows with this label belong to a tenant that was erased."""
+        return label is not None and is_erased(self._session, label)
 
     def get(self, key: str) -> Head | None:
         """The whole head of a key."""

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry import changelog
+from registry.crash_points import crash_point
 from registry.errors import NotFound, RegistryError
 from registry.schema import Change, TenantCommit
 
@@ -54,6 +55,7 @@ def decide(
     chosen = [_named(waiting, position) for position in dict.fromkeys(positions)] if positions else waiting
     for found in chosen:
         changelog.set_hold(session, tenant_id, found.source_id, [found.commit.seq], decision, by, now)
+    crash_point("decide:before-commit")
     return chosen
 
 

@@ -111,8 +111,11 @@ def bar(session: Session, name: str) -> None:
 
 
 def is_current(session: Session, name: str, token: int) -> bool:
-    """Whether nobody took the lease since this token was given out."""
-    lease = session.get(Lease, name)
+    """Whether nobody took the lease since this token was given out.
+
+    In a write transaction nobody takes it before that has ended.
+    """
+    lease = session.get(Lease, name, with_for_update=True, populate_existing=True)
     return lease is not None and lease.token == token
 
 

@@ -120,6 +120,8 @@ def roll_back(
     tenant = lock_tenant(session, tenant_id)
     retained = [generation.number for generation in generations.of_tenant(session, tenant_id, ["retained"])]
     target = _one_step_back(session, tenant, retained) if to is None else to
+    if target is not None and target == tenant.live_generation:
+        raise RollbackRefused(f"generation {target} of tenant {tenant.name} is live already")
     if target is None or target not in retained:
         wanted = "an older generation" if to is None else f"generation {to}"
         raise RollbackRefused(
@@ -130,6 +132,8 @@ def roll_back(
     reason = reason or f"rolled back from generation {tenant.live_generation} to {target}"
     tenant.live_generation, tenant.held_at, tenant.held_reason = target, now, reason
     session.add(Publication(tenant_id=tenant_id, generation=target, kind="rollback", reason=reason, at=now))
+    session.flush()
+    crash_point("rollback:before-commit")
     return target
 
 
@@ -151,6 +155,8 @@ def resume(session: Session, tenant_id: str, now: datetime) -> bool:
     session.add(
         Publication(tenant_id=tenant_id, generation=tenant.live_generation or 0, kind="resume", at=now)
     )
+    session.flush()
+    crash_point("resume:before-commit")
     return True
 
 

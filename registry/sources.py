@@ -10,6 +10,7 @@ from sqlalchemy import or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from registry import slots, source_rows
 from registry.errors import AlreadyExists, NotFound, RegistryError
 from registry.schema import Source, TenantCommit
 
@@ -102,6 +103,13 @@ def capturable(session: Session, tenant_id: str) -> list[Source]:
 def remove(session: Session, source: Source, now: datetime) -> None:
     """Stop a source: its documents are hidden at once and leave with the next generation."""
     session.execute(update(Source).where(Source.id == source.id).values(removed_at=now))
+    source_rows.forget_all(session, source.id)
+    slots.forget(session, source.id)
+
+
+def change_options(session: Session, source: Source, options: Mapping[str, str]) -> None:
+    """Put these options in place of a source's."""
+    session.execute(update(Source).where(Source.id == source.id).values(options=dict(options)))
 
 
 def record_look(session: Session, source_id: int, now: datetime, source_time: datetime) -> None:

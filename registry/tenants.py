@@ -13,11 +13,13 @@ from sqlalchemy.orm import Session
 
 from registry import contracts, leases
 from registry.contract import Contract
+from registry.crash_points import crash_point
 from registry.errors import AlreadyExists, NotFound, RegistryError, TenantSuspended
 from registry.locking import lock_tenant
 from registry.schema import (
     Alert,
     ApiKey,
+    BuildProgress,
     Canary,
     CanaryAnswer,
     CanaryRun,
@@ -25,6 +27,8 @@ from registry.schema import (
     Chunk,
     Content,
     ContractVersion,
+    DeadLetter,
+    EmbeddingUsage,
     Generation,
     GenerationDocument,
     GenerationPin,
@@ -32,10 +36,12 @@ from registry.schema import (
     Lease,
     ParsedDocument,
     Publication,
+    ReplicationSlot,
     RunAttempt,
     RunOutcome,
     Source,
     SourceCommit,
+    SourceRow,
     Tenant,
     TenantCommit,
     Vector,
@@ -105,6 +111,13 @@ def present(session: Session) -> list[Tenant]:
     return list(session.scalars(select(Tenant).where(Tenant.status != "erased").order_by(Tenant.name)))
 
 
+def is_erased(session: Session, label: str) -> bool:
+    """Whether this name or id is that of erased tenants alone."""
+    statuses = session.scalars(select(Tenant.status).where(or_(Tenant.name == label, Tenant.id == label)))
+    found = set(statuses)
+    return found == {"erased"}
+
+
 def suspend(session: Session, tenant: Tenant, suspended: bool) -> None:
     """Stop (or resume) everything of a tenant: searches, runs, captures into it go on being recorded."""
     session.execute(
@@ -127,15 +140,23 @@ def erase(session: Session, tenant: Tenant) -> None:
     session.execute(delete(CanaryAnswer).where(CanaryAnswer.run_id.in_(runs)))
     for table in (CanaryRun, Canary, Verdict, GenerationDocument, GenerationPin, Generation, Publication):
         session.execute(delete(table).where(table.tenant_id == tenant.id))
+    for beside in (DeadLetter, BuildProgress, EmbeddingUsage):
+        session.execute(delete(beside).where(beside.tenant_id == tenant.id))
     session.execute(delete(Chunk).where(Chunk.parsed_id.in_(parsed)))
     for by_tenant in (ParsedDocument, Vector, ApiKey, ContractVersion, RunAttempt, RunOutcome, Alert):
         session.execute(delete(by_tenant).where(by_tenant.tenant_id == tenant.id))
     for by_scope in (Change, TenantCommit, Content, Head):
         session.execute(delete(by_scope).where(by_scope.scope == tenant.id))
     session.execute(delete(SourceCommit).where(SourceCommit.source_id.in_(own)))
+    session.execute(delete(SourceRow).where(SourceRow.source_id.in_(own)))
+    session.execute(delete(ReplicationSlot).where(ReplicationSlot.source_id.in_(own)))
+    # Of a shared source's rows what tells them apart must stay: later changes would not be understood.
+    blank_row = {"body": None, "key": ""}
+    session.execute(update(SourceRow).where(SourceRow.scope == tenant.id).values(blank_row))
     _blank_sources(session, own, tenant.created_at)
     blank = {"status": "erased", "live_generation": None, "held_at": None, "held_reason": ""}
     session.execute(update(Tenant).where(Tenant.id == tenant.id).values(**blank))
+    crash_point("erase:before-commit")
 
 
 def _blank_sources(session: Session, ids: list[int], removed_at: datetime) -> None:
@@ -162,5 +183,5 @@ def _claim_waiting(session: Session, tenant: Tenant) -> None:
     shared = select(Source.id).where(Source.tenant_id.is_(None), Source.removed_at.is_(None))
     session.execute(shared.order_by(Source.id).with_for_update())
     waiting = waiting_scope(tenant.name)
-    for table in (Change, TenantCommit, Content, Head):
+    for table in (Change, TenantCommit, Content, Head, SourceRow):
         session.execute(update(table).where(table.scope == waiting).values(scope=tenant.id))

@@ -3,6 +3,7 @@
 RetrievalError
 ├── IndexUnavailable       no such generation on disk (or it was removed meanwhile)
 ├── IndexCorrupt           a generation's files or contents do not match their digests
+├── DiskFull               no room on the disk of the index: nothing was sealed
 ├── GenerationExists       a generation of that number was sealed before
 ├── ModelMismatch          built with another embedding model, or weights changed under the same name
 ├── EncoderUnavailable     an embedding model cannot be loaded
@@ -31,6 +32,10 @@ class IndexUnavailable(RetrievalError):
 
 class IndexCorrupt(RetrievalError):
     """A generation's files or contents do not match their digests. It must not answer a query."""
+
+
+class DiskFull(RetrievalError):
+    """The disk of the index has no room for what is being built. Nothing was sealed."""
 
 
 class GenerationExists(RetrievalError):

@@ -15,6 +15,8 @@ log = logging.getLogger("holdfast.gate")
 
 NAME = "canary_recall"
 SHOWN = 10
+# Means are floats: 0.8 - 0.1 is a little more than 0.7, and what is exactly at a floor keeps it.
+ROUNDING = 1e-9
 
 
 def check(under_test: CandidateUnderTest) -> tuple[Verdict, Asked]:
@@ -77,9 +79,9 @@ def _verdict(under_test: CandidateUnderTest, candidate: Asked, live: Asked | Non
     worse: list[str] = []
     if live is not None and live.recall is not None and live.mrr is not None:
         worse = lost({answer.canary_id: answer for answer in live.answers}, candidate)
-        if candidate.recall < live.recall - contract.allowed_drop:
+        if candidate.recall < live.recall - contract.allowed_drop - ROUNDING:
             faults.append(f"recall fell from {live.recall:.3f} to {candidate.recall:.3f}")
-        if candidate.mrr < live.mrr - contract.allowed_drop:
+        if candidate.mrr < live.mrr - contract.allowed_drop - ROUNDING:
             faults.append(f"MRR fell from {live.mrr:.3f} to {candidate.mrr:.3f}")
     k = contract.k
     text = f"recall@{k} {candidate.recall:.3f}, MRR@{k} {candidate.mrr:.3f} over {candidate.counted} canaries"
@@ -106,8 +108,8 @@ def _verdict(under_test: CandidateUnderTest, candidate: Asked, live: Asked | Non
 def below_floor(contract: Contract, recall: float, mrr: float) -> list[str]:
     """Which floors of a contract are broken, in words."""
     faults = []
-    if recall < contract.recall_floor:
+    if recall < contract.recall_floor - ROUNDING:
         faults.append(f"recall@{contract.k} {recall:.3f} is below the floor of {contract.recall_floor:.3f}")
-    if mrr < contract.mrr_floor:
+    if mrr < contract.mrr_floor - ROUNDING:
         faults.append(f"MRR@{contract.k} {mrr:.3f} is below the floor of {contract.mrr_floor:.3f}")
     return faults

@@ -14,6 +14,7 @@ from cli.options import Json, SourceOption, TenantOption, commands
 from cli.output import console, note, show
 from registry import deletions, tenants
 from registry.clock import utc_now
+from registry.crash_points import crash_point
 from registry.deletions import HeldCommit
 
 app = commands("Mass deletions: too many at once hide nothing until a person says that they are meant.")
@@ -104,6 +105,7 @@ def _decide(
     with opened_registry() as registry, registry.write() as session:
         owner = tenants.find(session, tenant)
         found = deletions.decide(session, owner.id, decision, who, utc_now(), source, positions or [])
+    crash_point("decide:after-commit")
 
     def render() -> None:
         if not found:

@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy.orm import Session
 
-from cli.formatting import short, status, table
+from cli.formatting import build_progress, short, status, table
 from cli.logs import configure
 from cli.opening import opened_registry, settings
 from cli.options import Json, TenantOption, single
 from cli.output import console, note, show
+from registry import builds, tenants, verdicts
 from registry import generations as stored
-from registry import tenants, verdicts
+from registry.clock import utc_now
 from registry.schema import Generation
 
 app = single()
@@ -34,8 +35,11 @@ def generations(
         owner = tenants.find(session, tenant)
         found = stored.of_tenant(session, owner.id, () if everything else JUDGED)
         rows = [_as_json(session, generation) for generation in found]
+        under_way = builds.under_way(session, utc_now(), owner.id)
 
     def render() -> None:
+        for build in under_way:
+            note(f"{build.kind} under way: {build_progress(build)}", "yellow")
         if not rows:
             note(f"Nothing was published yet: holdfast ingest --tenant {owner.name}")
             return

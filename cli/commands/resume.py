@@ -8,6 +8,7 @@ from cli.options import Json, TenantOption, single
 from cli.output import console, show
 from registry import publication, tenants
 from registry.clock import utc_now
+from registry.crash_points import crash_point
 
 app = single()
 
@@ -19,6 +20,7 @@ def resume(tenant: TenantOption, as_json: Json = False) -> None:
     with opened_registry() as registry, registry.write() as session:
         owner = tenants.find(session, tenant)
         released = publication.resume(session, owner.id, utc_now())
+    crash_point("resume:after-commit")
     document = {
         "tenant": owner.name,
         "generation": owner.live_generation,

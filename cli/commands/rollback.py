@@ -12,6 +12,7 @@ from cli.options import Json, TenantOption, single
 from cli.output import console, note, show
 from registry import publication, tenants
 from registry.clock import utc_now
+from registry.crash_points import crash_point
 
 app = single()
 
@@ -31,6 +32,7 @@ def rollback(
         before = owner.live_generation
         target = publication.roll_back(session, owner.id, utc_now(), to)
         reason = tenants.find(session, owner.id).held_reason
+    crash_point("rollback:after-commit")
     document = {"tenant": owner.name, "generation": target, "from": before, "held": True, "reason": reason}
 
     def render() -> None:

@@ -9,12 +9,14 @@ import typer
 
 from cli.adding_sources import NewSource, add_source
 from cli.assignments import plain_options
+from cli.changing_sources import change_source
 from cli.formatting import plural, status, table
 from cli.logs import configure
 from cli.opening import mirrors, opened_registry, settings
 from cli.options import Json, OptionalTenant, commands
 from cli.output import console, note, show, warn
 from cli.overview import SourceOverview, source_overview
+from cli.removing_sources import remove_source
 from pipelines.sources.kinds import KINDS, open_source
 from registry import sources, tenants
 from registry.clock import utc_now
@@ -47,8 +49,10 @@ def add(
 ) -> None:
     """Add a source, once it could be read and what capture needs was installed in it.
 
-    Every kind: quiescence, max_staleness (seconds). git: branch, path. sqlite: table, key, body, title, url,
-    metadata (columns), tenant_column (then it is shared: leave --tenant out), format.
+    Every kind: quiescence, max_staleness (seconds). git: branch, path. sqlite, postgres: table, key, body, title,
+    url, metadata (columns), tenant_column (then it is shared: leave --tenant out), format. postgres: slot,
+    publication; for a body in the rows of another table child_table, child_parent, child_order, child_body,
+    child_title, child_references; max_retained_wal_mb, retained_wal_share.
     """
     wanted = NewSource(name, tenant, kind, uri, owner, plain_options(option or []))
     with opened_registry() as registry:
@@ -125,14 +129,50 @@ def probe_source(name: Name, tenant: OptionalTenant = None, as_json: Json = Fals
     show(as_json, document, render)
 
 
-@app.command()
-def remove(name: Name, tenant: OptionalTenant = None, as_json: Json = False) -> None:
-    """Remove a source: its documents are hidden at once and leave with the next generation."""
+@app.command("set")
+def set_options(
+    name: Name,
+    option: Annotated[
+        list[str], typer.Option("--option", "-o", metavar="K=V", help="A new value; K= takes it away.")
+    ],
+    tenant: OptionalTenant = None,
+    as_json: Json = False,
+) -> None:
+    """Change a source's options, once it could be read with them; what they mean for documents is captured next.
+
+    postgres: all but slot and publication. Every kind: quiescence, max_staleness.
+    """
     with opened_registry() as registry:
         source, owner = _find(registry, name, tenant)
-        with registry.write() as session:
-            sources.remove(session, source, utc_now())
-    document = {"name": source.name, "tenant": owner.name if owner else None, "removed": True}
+        changed = change_source(registry, settings(), source, plain_options(option))
+    document = {
+        "name": source.name, "tenant": owner.name if owner else None, "options": changed.options,
+        "documents": changed.probe.documents, "position": changed.probe.position,
+    }  # fmt: skip
+
+    def render() -> None:
+        said = ", ".join(f"{key}={value}" for key, value in sorted(changed.options.items()))
+        console().print(f"source [bold]{source.name}[/bold]: ", end="")
+        console().print(said, markup=False)
+        note(f"{plural(changed.probe.documents, 'document')} at {changed.probe.position}")
+
+    show(as_json, document, render)
+
+
+@app.command()
+def remove(name: Name, tenant: OptionalTenant = None, as_json: Json = False) -> None:
+    """Remove a source: its documents are hidden at once and leave with the next generation.
+
+    What capture made at the source (a replication slot and publication) is dropped there.
+    """
+    with opened_registry() as registry:
+        source, owner = _find(registry, name, tenant)
+        warnings = remove_source(registry, settings(), source)
+    for warning in warnings:
+        warn(warning)
+    document = {
+        "name": source.name, "tenant": owner.name if owner else None, "removed": True, "warnings": warnings,
+    }  # fmt: skip
 
     def render() -> None:
         console().print(f"source [bold]{source.name}[/bold] removed; its documents are hidden from now on")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.erasure import erase_tenant
+from cli.erasure import Erased, erase_tenant, resume_erasure
 from cli.formatting import facts, plural, size, status, table
 from cli.logs import configure
 from cli.opening import opened_registry, settings
@@ -18,6 +18,8 @@ from cli.partitions import synchronise_partitions
 from registry import tenants
 from registry.clock import utc_now
 from registry.contract import Contract
+from registry.database import Registry
+from registry.errors import NotFound
 
 app = commands("Tenants: each has its own documents, index, keys and contract.")
 
@@ -137,19 +139,32 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the name to be typed again.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove everything that a tenant ever brought: documents, vectors, indices, keys. Cannot be undone."""
+    """Remove everything that a tenant ever brought: documents, vectors, indices, keys. Cannot be undone.
+
+    An erasure that was cut off is finished by asking for it again.
+    """
     with opened_registry() as registry:
-        with registry.read() as session:
-            tenant = tenants.find(session, name)
-        if not yes:
-            _confirm(tenant.name)
-        erased = erase_tenant(registry, settings(), tenant)
+        erased = _erased(registry, name, yes)
 
     def render() -> None:
         freed = f"{plural(erased.generations, 'generation')}, {size(erased.bytes)}"
         console().print(f"tenant [bold]{erased.tenant}[/bold] erased ({freed}); its id is never used again")
 
     show(as_json, asdict(erased), render)
+
+
+def _erased(registry: Registry, name: str, yes: bool) -> Erased:
+    try:
+        with registry.read() as session:
+            tenant = tenants.find(session, name)
+    except NotFound:
+        finished = resume_erasure(registry, settings(), name)
+        if finished is None:
+            raise
+        return finished
+    if not yes:
+        _confirm(tenant.name)
+    return erase_tenant(registry, settings(), tenant)
 
 
 def _confirm(name: str) -> None:

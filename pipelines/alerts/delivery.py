@@ -3,38 +3,50 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from typing import Any
 
 import httpx
 
 from registry import alerts, contracts
 from registry.clock import Clock
+from registry.crash_points import crash_point
 from registry.database import Registry
 from registry.errors import NotFound
 from registry.schema import Alert, Tenant
 
 log = logging.getLogger("holdfast.alerts")
 TIMEOUT_SECONDS = 5.0
-MOST_ATTEMPTS = 100
 
 
 def deliver_all(registry: Registry, clock: Clock, client: httpx.Client | None = None) -> int:
-    """Deliver what waits and give how many got through. A webhook that fails is tried again next time."""
+    """Deliver what is due and give how many got through. A webhook that fails is tried again after a pause."""
     with registry.read() as session:
-        waiting = [(alert, _webhook(registry, alert.tenant_id)) for alert in alerts.undelivered(session)]
+        waiting = [(a, _webhook(registry, a.tenant_id)) for a in alerts.undelivered(session, clock())]
         names = {a.tenant_id: session.get_one(Tenant, a.tenant_id).name for a, _ in waiting}
+    failing: set[str] = set()
     delivered = 0
     for alert, webhook in waiting:
+        if alert.tenant_id in failing:
+            continue
         if alert.attempts == 0:
             log.warning("alert for tenant %s: %s: %s", names[alert.tenant_id], alert.kind, alert.subject)
         error = _post(webhook, _body(alert, names[alert.tenant_id]), client) if webhook else ""
-        if error and alert.attempts + 1 >= MOST_ATTEMPTS:
-            log.error("alert %s was given up after %s attempts: %s", alert.id, MOST_ATTEMPTS, error)
-            error = ""
-        with registry.write() as session:
-            alerts.record_delivery(session, alert.id, clock(), error)
+        crash_point("alert:posted")
+        _record(registry, alert, clock(), error)
+        crash_point("alert:recorded")
+        if error:
+            failing.add(alert.tenant_id)
         delivered += not error
     return delivered
+
+
+def _record(registry: Registry, alert: Alert, now: datetime, error: str) -> None:
+    with registry.write() as session:
+        if error:
+            alerts.record_failure(session, alert.id, now, error)
+        else:
+            alerts.record_delivery(session, alert.id, now)
 
 
 def _webhook(registry: Registry, tenant_id: str) -> str | None:

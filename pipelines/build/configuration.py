@@ -45,10 +45,20 @@ def identity(
     pins: Sequence[PinnedAt],
     base: int | None,
     rejected: Sequence[str] = (),
+    decided: Sequence[str] = (),
 ) -> str:
-    """A generation's identity, 64 hex digits: the same identity gives the same bytes of content."""
+    """A generation's identity, 64 hex digits: the same identity gives the same bytes of content.
+
+    `rejected` are deletions that people refused, `decided` what they decided about dead letters.
+    """
     places = sorted([pin.source_id, pin.epoch, pin.seq, pin.position] for pin in pins)
-    return _digest([configuration.as_dict(), places, base, sorted(rejected)])
+    return _digest([configuration.as_dict(), places, base, sorted(rejected), sorted(decided)])
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """What differs between two stored configurations, for people: `chunker 1 -> 2, model a -> b`."""
+    names = [name for name in after if before.get(name) != after[name]]
+    return ", ".join(f"{name} {before.get(name, 'none')} -> {after[name]}" for name in names)
 
 
 def _digest(value: object) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,8 +14,10 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from pipelines.build.fence import Fence
 from pipelines.build.progress import Progress
-from registry import tenants
+from registry import builds
+from registry.clock import Clock, utc_now
 from registry.crash_points import crash_point
 from registry.database import Registry
 from registry.schema import Chunk, ParsedDocument, Vector
@@ -21,10 +26,11 @@ from retrieval.encoder.encoder import Encoder
 
 @dataclass(slots=True)
 class Embedding:
-    """How many distinct texts a build needed, and how many of them had no vector yet."""
+    """How many distinct texts a build needed, how many of them had no vector yet, and how long those took."""
 
     needed: int = 0
     embedded: int = 0
+    seconds: float = 0.0
 
     @property
     def cache_hits(self) -> int:
@@ -33,34 +39,47 @@ class Embedding:
 
 def embed_missing(
     registry: Registry,
-    tenant_id: str,
+    fence: Fence,
     model_id: str,
     parsed_ids: Sequence[int],
     encoder: Callable[[], Encoder],
     batch: int,
     progress: Progress,
+    sources: Mapping[int, int] = MappingProxyType({}),
+    clock: Clock = utc_now,
 ) -> Embedding:
     """Give every chunk text of these parsed documents a vector. The encoder loads only where one is missing.
 
+    What it took is counted for the source of each text, where `sources` ({parsed document: source}) has it.
+
     Texts are taken by length, so that a batch is hardly padded; a crash costs at most one batch.
+    Raises IngestRefused where the run was fenced off, TenantSuspended.
     """
+    tenant_id = fence.tenant_id
     with registry.read() as session:
         tokens = _text_lengths(session, parsed_ids)
         missing = _without_vector(session, tenant_id, model_id, list(tokens))
+        owners = _owners(session, sources) if missing else {}
     missing.sort(key=lambda digest: (tokens[digest], digest), reverse=True)
-    progress.begin("embeddings", len(missing))
+    outcome = Embedding(len(tokens), len(missing))
+    progress.begin("embeddings", len(missing), len(tokens) - len(missing))
     for start in range(0, len(missing), batch):
         part = missing[start : start + batch]
         with registry.read() as session:
             texts = _texts(session, tenant_id, part)
-        vectors = encoder().encode([texts[digest] for digest in part])
+        model, started = encoder(), time.perf_counter()
+        vectors = model.encode([texts[digest] for digest in part])
+        seconds = time.perf_counter() - started
         with registry.write() as session:
-            tenants.require_active(session, tenant_id)
+            fence.check(session)
             _store(session, tenant_id, model_id, part, vectors)
+            used = Counter(owners[digest] for digest in part if digest in owners)
+            builds.add_usage(session, tenant_id, used, seconds, clock().date())
             crash_point("embed:before-commit")
         crash_point("embed:after-commit")
+        outcome.seconds += seconds
         progress.advance("embeddings", len(part))
-    return Embedding(len(tokens), len(missing))
+    return outcome
 
 
 def _text_lengths(session: Session, parsed_ids: Sequence[int]) -> dict[str, int]:
@@ -70,6 +89,19 @@ def _text_lengths(session: Session, parsed_ids: Sequence[int]) -> dict[str, int]
             Chunk.parsed_id.in_(parsed_ids[start : start + 500])
         )
         found.update((digest, tokens) for digest, tokens in session.execute(query))
+    return found
+
+
+def _owners(session: Session, sources: Mapping[int, int]) -> dict[str, int]:
+    """Chunk text to the source that it is counted for: the first of those that have it."""
+    found: dict[str, int] = {}
+    ids = sorted(sources)
+    for start in range(0, len(ids), 500):
+        query = select(Chunk.text_sha256, Chunk.parsed_id).where(
+            Chunk.parsed_id.in_(ids[start : start + 500])
+        )
+        for digest, parsed_id in session.execute(query):
+            found[digest] = min(sources[parsed_id], found.get(digest, sources[parsed_id]))
     return found
 
 

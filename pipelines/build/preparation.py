@@ -1,7 +1,8 @@
 """Parsing and chunking of what changed, remembered per input and configuration.
 
 The outcome of an input is stored once, failures included: unchanged text is never parsed or chunked
-again, and a document that cannot be parsed waits in quarantine without being tried at every run.
+again, and a document that cannot be parsed waits in quarantine without being tried at every run; it is tried
+again when a person asks for it (`registry.dead_letters`).
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from sqlalchemy.orm import Session
 
 from pipelines.build.configuration import BuildConfiguration
 from pipelines.build.documents import Wanted
+from pipelines.build.fence import Fence
 from pipelines.build.progress import Progress
 from pipelines.errors import ParseError
-from registry import changelog, tenants
+from registry import changelog
 from registry.crash_points import crash_point
 from registry.database import Registry
 from registry.schema import Change, Chunk, Content, ParsedDocument
@@ -66,14 +68,17 @@ def input_digest(change: Change) -> str:
 
 def prepare_documents(
     registry: Registry,
-    tenant_id: str,
+    fence: Fence,
     change_ids: Sequence[int],
     configuration: BuildConfiguration,
     prepare: Prepare,
     progress: Progress,
 ) -> Preparation:
-    """Parse and chunk these versions where that was not done yet, a batch a transaction."""
-    outcome = Preparation()
+    """Parse and chunk these versions where that was not done yet, a batch a transaction.
+
+    Raises IngestRefused where the run was fenced off, TenantSuspended.
+    """
+    outcome, tenant_id = Preparation(), fence.tenant_id
     progress.begin("documents", len(change_ids))
     for batch in _batched(change_ids):
         with registry.read() as session:
@@ -83,7 +88,7 @@ def prepare_documents(
         outcome.remembered += len(changes) - len(missing)
         done = [(change, _attempt(change, bodies, prepare)) for change in missing]
         with registry.write() as session:
-            tenants.require_active(session, tenant_id)
+            fence.check(session)
             for change, result in done:
                 _store(session, tenant_id, change, configuration.parse_hash, result)
             crash_point("prepare:before-commit")
@@ -105,6 +110,7 @@ def _missing(session: Session, tenant_id: str, changes: Iterable[Change], parse_
         ParsedDocument.tenant_id == tenant_id,
         ParsedDocument.build == parse_hash,
         ParsedDocument.input_sha256.in_(list(by_input)),
+        ParsedDocument.forgotten.is_(False),
     )
     known = set(session.scalars(query))
     return [change for digest, change in by_input.items() if digest not in known]
@@ -127,21 +133,27 @@ def _attempt(change: Change, bodies: dict[str, bytes], prepare: Prepare) -> Prep
 def _store(
     session: Session, tenant_id: str, change: Change, parse_hash: str, result: PreparedDocument | ParseError
 ) -> None:
-    failed = isinstance(result, ParseError)
-    parsed = ParsedDocument(
-        tenant_id=tenant_id,
-        input_sha256=input_digest(change),
-        build=parse_hash,
-        title="" if isinstance(result, ParseError) else result.title,
-        chunks=0 if isinstance(result, ParseError) else len(result.chunks),
-        error=str(result) if failed else "",
-    )
-    session.add(parsed)
+    parsed = _outcome(session, tenant_id, change, parse_hash)
+    parsed.title = "" if isinstance(result, ParseError) else result.title
+    parsed.chunks = 0 if isinstance(result, ParseError) else len(result.chunks)
+    parsed.error = str(result) if isinstance(result, ParseError) else ""
     session.flush()
     if not isinstance(result, ParseError) and result.chunks:
         session.execute(
             insert(Chunk), [_chunk_row(parsed.id, i, chunk) for i, chunk in enumerate(result.chunks)]
         )
+
+
+def _outcome(session: Session, tenant_id: str, change: Change, parse_hash: str) -> ParsedDocument:
+    """The row of this input: a new one, or a failure that was to be forgotten, one attempt older."""
+    key = {"tenant_id": tenant_id, "input_sha256": input_digest(change), "build": parse_hash}
+    forgotten = session.scalar(select(ParsedDocument).filter_by(**key, forgotten=True))
+    if forgotten is None:
+        made = ParsedDocument(**key)
+        session.add(made)
+        return made
+    forgotten.attempts, forgotten.forgotten = forgotten.attempts + 1, False
+    return forgotten
 
 
 def _chunk_row(parsed_id: int, ordinal: int, chunk: PreparedChunk) -> dict[str, Any]:

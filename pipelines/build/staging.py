@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from sqlalchemy.orm import Session
+
+from pipelines.build.fence import Fence
 from pipelines.build.progress import Progress
 from registry.crash_points import crash_point
 from registry.database import Registry
@@ -45,25 +48,29 @@ def spec_of(generation: Generation, dimension: int) -> IndexSpec:
 def stage_candidate(
     registry: Registry,
     store: GenerationStore,
+    fence: Fence,
     candidate: Generation,
     base: Generation | None,
     dimension: int,
     progress: Progress,
+    *,
+    anew: bool = False,
 ) -> Staged:
-    """Build and seal the candidate's index. Killed at any instant, it leaves nothing that is served."""
+    """Build and seal the candidate's index. Killed at any instant, it leaves nothing that is served.
+
+    It is made from the base's by difference; from nothing where the configuration changed, or `anew`.
+
+    Raises IngestRefused where the run was fenced off, TenantSuspended, DiskFull.
+    """
     ref = GenerationRef(candidate.tenant_id, candidate.number)
-    copied = GenerationRef(base.tenant_id, base.number) if base and _can_copy(candidate, base) else None
+    can_copy = base is not None and not anew and _can_copy(candidate, base)
+    copied = GenerationRef(base.tenant_id, base.number) if base and can_copy else None
     with registry.read() as session, _begun(store, ref, spec_of(candidate, dimension), copied) as stage:
         before = stage.digests()
         base_ids = set(before) or (expected_ids(session, base) if base else set())
-        progress.begin("index", candidate.chunks)
-        seen: set[str] = set()
-        written = 0
-        for batch in _batches(_changed(expected_points(session, candidate), before, seen, progress)):
-            stage.upsert(batch)
-            written += len(batch)
-        _delete_gone(stage, before, seen)
+        seen, written = fill(session, stage, candidate, before, progress, lambda: _go_on(registry, fence))
         crash_point("stage:before-seal")
+        _go_on(registry, fence)
         sealed = stage.seal()
     crash_point("stage:after-seal")
     return Staged(
@@ -74,6 +81,34 @@ def stage_candidate(
         len(seen & base_ids),
         written,
     )
+
+
+def _go_on(registry: Registry, fence: Fence) -> None:
+    with registry.write() as session:
+        fence.check(session)
+
+
+def fill(
+    session: Session,
+    stage: Stage,
+    generation: Generation,
+    before: dict[str, str],
+    progress: Progress,
+    before_batch: Callable[[], object] = lambda: None,
+) -> tuple[set[str], int]:
+    """Make a stage that holds `before` (chunk id -> digest) hold a generation's points: all ids, how many written.
+
+    `before_batch` may raise to stop the work.
+    """
+    progress.begin("index", generation.chunks)
+    seen: set[str] = set()
+    written = 0
+    for batch in _batches(_changed(expected_points(session, generation), before, seen, progress)):
+        before_batch()
+        stage.upsert(batch)
+        written += len(batch)
+    _delete_gone(stage, before, seen)
+    return seen, written
 
 
 def _begun(store: GenerationStore, ref: GenerationRef, spec: IndexSpec, base: GenerationRef | None) -> Stage:
@@ -88,13 +123,9 @@ def _begun(store: GenerationStore, ref: GenerationRef, spec: IndexSpec, base: Ge
 
 
 def _can_copy(candidate: Generation, base: Generation) -> bool:
-    # Another step of the average length changes every lexical weight, another model every vector.
-    return (
-        candidate.model_id == base.model_id
-        and candidate.average_length_step == base.average_length_step
-        and candidate.build["analyzer"] == base.build["analyzer"]
-        and candidate.build["index_format"] == base.build.get("index_format")
-    )
+    # Another step of the average length changes every lexical weight, another model every vector; any other
+    # change of the configuration is a full rebuild too, so that nothing of what it replaces is carried over.
+    return candidate.average_length_step == base.average_length_step and candidate.build == base.build
 
 
 def _changed(

@@ -7,23 +7,27 @@ at once. Changes are streamed in batches, so that a commit of any size needs bou
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import and_, exists, insert, select, update
+from sqlalchemy import insert, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
+from pipelines.capture.renames import mark_moved
 from pipelines.capture.scopes import Scopes
 from pipelines.sources.fingerprint import content_digest, fingerprint
 from pipelines.sources.source import Change, Commit, Delete, Unreadable, Upsert
+from registry import source_rows
 from registry.schema import Change as ChangeRow
 from registry.schema import Content, Head, Source, SourceCommit, TenantCommit
+from registry.source_rows import GoneRow, KeptRow, RowChange
 
 BATCH = 500
+BATCH_BYTES = 16 * 2**20
+Item = TypeVar("Item")
 
 
 @dataclass(slots=True)
@@ -54,13 +58,14 @@ def append_commit(session: Session, source: Source, commit: Commit, now: datetim
     appended = Appended(source.last_seq + 1)
     scopes = Scopes(session, source)
     seen: set[str] = set()
-    for batch in _batches(commit.changes):
+    for batch in _batches(commit.changes, _change_size):
         _append_batch(session, source, scopes, batch, appended)
         if commit.snapshot:
             seen.update(change.key for change in batch)
     if commit.snapshot:
         _delete_unseen(session, source, seen, appended)
-    _mark_moved(session, source.id, appended.seq)
+    mark_moved(session, source.id, appended.seq, sorted(appended.deletes))
+    _write_rows(session, source, scopes, commit)
     if appended.scopes or commit.snapshot:
         _write_commit(session, source, commit, epoch, appended, now)
         source.last_seq = appended.seq
@@ -83,10 +88,26 @@ def _move(source: Source, commit: Commit, epoch: int) -> None:
     source.epoch, source.position, source.cursor_state = epoch, commit.position, dict(commit.state)
 
 
-def _batches(changes: Iterable[Change]) -> Iterator[list[Change]]:
-    iterator = iter(changes)
-    while batch := list(islice(iterator, BATCH)):
+def _batches(items: Iterable[Item], size: Callable[[Item], int]) -> Iterator[list[Item]]:
+    """At most BATCH items and about BATCH_BYTES at a time: documents may be large."""
+    batch: list[Item] = []
+    held = 0
+    for item in items:
+        batch.append(item)
+        held += size(item)
+        if len(batch) >= BATCH or held >= BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
         yield batch
+
+
+def _change_size(change: Change) -> int:
+    return len(change.content) if isinstance(change, Upsert) else 0
+
+
+def _row_size(row: RowChange) -> int:
+    return len(row.body or b"") if isinstance(row, KeptRow) else 0
 
 
 def _append_batch(
@@ -100,6 +121,7 @@ def _append_batch(
     rows: list[dict[str, Any]] = []
     for change in batch:
         rows.extend(_rows(session, source, scopes, change, heads.get(change.key), appended))
+    _store_contents(session, batch, rows)
     if rows:
         session.execute(insert(ChangeRow), rows)
     session.flush()
@@ -137,7 +159,6 @@ def _upsert(
     session: Session, source: Source, scope: str, change: Upsert, mark: str, head: Head | None, seq: int
 ) -> dict[str, Any]:
     digest = content_digest(change.content)
-    _store_content(session, scope, digest, change.content)
     _set_head(session, source.id, change.key, scope, seq, mark, digest, head)
     return _row(
         source.id, scope, seq, change.key, "upsert",
@@ -172,10 +193,18 @@ def _row(source_id: int, scope: str, seq: int, key: str, op: str, **values: Any)
     return {**blank, "source_id": source_id, "scope": scope, "seq": seq, "key": key, "op": op, **values}
 
 
-def _store_content(session: Session, scope: str, digest: str, body: bytes) -> None:
+def _store_contents(session: Session, batch: Sequence[Change], rows: Sequence[dict[str, Any]]) -> None:
+    """The bytes of what is put down, once per tenant and digest, in one statement for the batch."""
+    bodies = {change.key: change.content for change in batch if isinstance(change, Upsert)}
+    stored = {
+        (row["scope"], row["content_sha256"]): bodies[row["key"]] for row in rows if row["op"] == "upsert"
+    }
+    if not stored:
+        return
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     session.execute(
-        dialect.insert(Content).values(scope=scope, sha256=digest, body=body).on_conflict_do_nothing()
+        dialect.insert(Content).on_conflict_do_nothing(),
+        [{"scope": scope, "sha256": digest, "body": body} for (scope, digest), body in stored.items()],
     )
 
 
@@ -207,28 +236,18 @@ def _delete_unseen(session: Session, source: Source, seen: set[str], appended: A
         session.flush()
 
 
-def _mark_moved(session: Session, source_id: int, seq: int) -> None:
-    # A deletion whose very content appeared under another key in the same commit is a rename.
-    lives_on = aliased(Head)
-    session.execute(
-        update(ChangeRow)
-        .where(
-            ChangeRow.source_id == source_id,
-            ChangeRow.seq == seq,
-            ChangeRow.op == "delete",
-            ChangeRow.content_sha256 != "",
-            exists().where(
-                and_(
-                    lives_on.source_id == source_id,
-                    lives_on.scope == ChangeRow.scope,
-                    lives_on.content_sha256 == ChangeRow.content_sha256,
-                    lives_on.seq == seq,
-                )
-            ),
-        )
-        .values(moved=True)
-        .execution_options(synchronize_session=False)
-    )
+def _write_rows(session: Session, source: Source, scopes: Scopes, commit: Commit) -> None:
+    """What the source wants kept; of an erased tenant's rows only what tells them apart."""
+    if commit.snapshot:
+        source_rows.forget_all(session, source.id)
+    for batch in _batches(commit.rows, _row_size):
+        kept: list[tuple[KeptRow, str]] = []
+        for row in batch:
+            if isinstance(row, KeptRow):
+                scope = scopes.of(row.label)
+                kept.append((row, scope) if scope is not None else (replace(row, key="", body=None), ""))
+        source_rows.write(session, source.id, kept)
+        source_rows.forget(session, source.id, [row for row in batch if isinstance(row, GoneRow)])
 
 
 def _write_commit(

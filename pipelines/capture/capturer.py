@@ -14,18 +14,19 @@ from sqlalchemy.orm import Session
 
 from pipelines.capture.append import Appended, append_commit
 from pipelines.capture.mass_deletion import hold_mass_deletions, release_restored
-from pipelines.errors import CaptureBusy, SourceError
+from pipelines.errors import CaptureBusy, SourceError, SourceUnavailable
 from pipelines.lease_keeping import kept
+from pipelines.pin.pins import seconds_to_quiet
 from pipelines.sources.kinds import open_source
-from pipelines.sources.source import Commit, Cursor
+from pipelines.sources.source import Commit, Cursor, SlotHolder
 from pipelines.sources.source import Source as OpenSource
-from registry import leases, sources
+from registry import leases, slots, sources
 from registry.changelog import RegisteredHeads
 from registry.clock import Clock, utc_now
 from registry.crash_points import crash_point
 from registry.database import Registry
 from registry.errors import LeaseHeld, LeaseLost
-from registry.schema import Source
+from registry.schema import Source, SourceCommit
 
 log = logging.getLogger("holdfast.capture")
 
@@ -46,6 +47,20 @@ class Captured:
     held: list[int] = field(default_factory=list)
     error: str = ""
     busy: bool = False
+
+    def then(self, later: Captured) -> Captured:
+        """Two looks at one source as one."""
+        return Captured(
+            self.source,
+            later.position,
+            self.commits + later.commits,
+            self.upserts + later.upserts,
+            self.deletes + later.deletes,
+            self.unreadable + later.unreadable,
+            self.held + later.held,
+            later.error,
+            later.busy,
+        )
 
 
 class Capturer:
@@ -100,7 +115,17 @@ class Capturer:
             log.warning("source %s cannot be read: %s", source.name, error)
             with self._registry.write() as session:
                 sources.record_failure(session, source_id, self._clock(), str(error))
+            if not isinstance(error, SourceUnavailable):
+                self._record_slot_of_failing(source)
         return captured
+
+    def _record_slot_of_failing(self, source: Source) -> None:
+        """A source that stands still retains more and more: that must be seen while it does."""
+        try:
+            opened = open_source(source.kind, source.uri, source.options, self._clock, self._cache)
+            self._record_slot(source.id, opened)
+        except SourceError as error:
+            log.info("source %s: its slot cannot be looked at either: %s", source.name, error)
 
     def _source(self, source_id: int) -> Source:
         with self._registry.read() as session:
@@ -109,21 +134,41 @@ class Capturer:
     def _read(self, source: Source, captured: Captured, token: int) -> None:
         opened = open_source(source.kind, source.uri, source.options, self._clock, self._cache)
         cursor = None if source.position is None else Cursor(source.position, source.cursor_state)
+        # Asked before the read: what is committed while it goes on may be missing from it.
+        known_up_to = opened.now()
         with self._registry.read() as session:
             for commit in opened.read(cursor, RegisteredHeads(session, source.id)):
                 self._append(source, opened, commit, captured, token)
                 # The next commit is read against the heads that this one left, not a snapshot before it.
                 session.rollback()
-        self._record_look(source, opened, captured)
-
-    def _record_look(self, source: Source, opened: OpenSource, captured: Captured) -> None:
-        now = self._clock()
-        looked = (
-            source.checked_at is not None and (now - source.checked_at).total_seconds() < LOOK_RECORDED_EVERY
-        )
-        if captured.commits or source.error or not looked:
+        if captured.commits or self._look_is_news(source):
             with self._registry.write() as session:
-                sources.record_look(session, source.id, now, opened.now())
+                sources.record_look(session, source.id, self._clock(), known_up_to)
+            self._record_slot(source.id, opened)
+
+    def _look_is_news(self, source: Source) -> bool:
+        """Whether a look that found nothing is worth a transaction: often, while it may tell that a source is quiet."""
+        if source.checked_at is None or source.error:
+            return True
+        with self._registry.read() as session:
+            newest = session.get(SourceCommit, (source.id, source.last_seq))
+        quiet_in = seconds_to_quiet(source, newest.committed_at if newest else None)
+        every = min(quiet_in / 4, LOOK_RECORDED_EVERY) if quiet_in else LOOK_RECORDED_EVERY
+        return (self._clock() - source.checked_at).total_seconds() >= every
+
+    def _record_slot(self, source_id: int, opened: OpenSource) -> None:
+        if not isinstance(opened, SlotHolder):
+            return
+        health = opened.slot_health()
+        with self._registry.write() as session:
+            if health is None:
+                slots.forget(session, source_id)
+            else:
+                slots.record(
+                    session, source_id, self._clock(), name=health.name, wal_status=health.wal_status,
+                    retained_bytes=health.retained_bytes, safe_bytes=health.safe_wal_size,
+                    limit_bytes=health.limit_bytes, oldest=health.oldest,
+                )  # fmt: skip
 
     def _append(
         self, read: Source, opened: OpenSource, commit: Commit, captured: Captured, token: int

@@ -10,25 +10,26 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pipelines.build.configuration import BuildConfiguration, identity, parse_hash_of
-from pipelines.build.documents import DocumentSet, document_set
+from pipelines.build.configuration import BuildConfiguration, parse_hash_of
 from pipelines.build.embedding import embed_missing
-from pipelines.build.manifest import ManifestRow, manifest
+from pipelines.build.fence import Fence
+from pipelines.build.manifest import ManifestRow, as_in_base, manifest, mended
 from pipelines.build.preparation import Prepare, needing_preparation, prepare_documents
-from pipelines.build.progress import Progress
+from pipelines.build.progress import Progress, registered
 from pipelines.build.staging import Staged, stage_candidate
-from pipelines.errors import IngestRefused
+from pipelines.errors import IngestRefused, PipelineError
 from pipelines.ingestion.outcome import ChunkCounts, DocumentCounts, Outcome, Work
-from pipelines.pin.pins import Pins, choose_pins
-from registry import canaries, contracts, generations, leases, models, tenants, verdicts
+from pipelines.ingestion.plan import Plan, make_plan, settled
+from registry import builds, canaries, contracts, dead_letters, generations, models, tenants, verdicts
 from registry.clock import Clock
 from registry.crash_points import crash_point
 from registry.database import Registry
-from registry.schema import Generation, Source, TenantCommit
+from registry.errors import RegistryError
+from registry.schema import Generation, Source
 from retrieval.encoder.encoder import Encoder
 from retrieval.encoder.identity import ModelIdentity
 from retrieval.expected import average_length
-from retrieval.index.store import GenerationStore
+from retrieval.index.store import GenerationRef, GenerationStore
 from retrieval.lexical.bm25 import grid_step
 
 log = logging.getLogger("holdfast.ingest")
@@ -48,94 +49,39 @@ class Builder:
     clock: Clock
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a run decided to build, from one snapshot of the registry."""
-
-    pins: Pins
-    identity: str
-    base: Generation | None
-    documents: DocumentSet
-
-
 def build_candidate(
-    builder: Builder, tenant_id: str, run: str, fencing_token: int, progress: Progress
+    builder: Builder, tenant_id: str, run: str, fencing_token: int, progress: Progress, *, anew: bool = False
 ) -> Outcome:
     """Build the next candidate of a tenant under a fencing token.
 
     The outcome's status is `published` where a candidate waits for the gate, else why there is none:
     `unchanged`, `held`, or `rejected` for an identity that the gate refused before and that is still the
-    same under the same contract and canaries. Raises TenantSuspended, NotFound.
+    same under the same contract and canaries. With `anew` everything is built from nothing, changed or not.
+    Raises TenantSuspended, NotFound.
     """
     with builder.registry.read() as session:
         tenant = tenants.find_active(session, tenant_id)
         if tenant.held_at is not None:
             return Outcome(tenant.name, tenant.live_generation, "held", reason=tenant.held_reason)
-        plan = _plan(session, builder, tenant_id)
-        settled = _settled(session, builder, tenant.name, tenant_id, plan)
-    if settled is not None:
-        return settled
-    again = _judged_before(builder, tenant_id, plan, fencing_token, run)
-    if again is not None:
-        return again
-    return _build(builder, tenant_id, tenant.name, plan, run, fencing_token, progress)
+        plan = make_plan(session, builder.configuration, tenant_id, anew=anew)
+        done = settled(session, tenant.name, tenant_id, plan)
+        cut_off = builds.under_way(session, builder.clock(), tenant_id)
+    fence = Fence(tenant_id, fencing_token)
+    if done is None and not anew:
+        done = _judged_before(builder, fence, plan, run)
+    if done is None:
+        return _build(builder, fence, tenant.name, plan, run, progress)
+    for build in cut_off:
+        with builder.registry.write() as session:
+            builds.end(session, tenant_id, build.run)
+    return done
 
 
-def _plan(session: Session, builder: Builder, tenant_id: str) -> Plan:
-    base = generations.live(session, tenant_id)
-    pins = choose_pins(session, tenant_id, builder.clock())
-    rejected = session.scalars(
-        select(TenantCommit.position).where(TenantCommit.scope == tenant_id, TenantCommit.hold == "rejected")
-    ).all()
-    mark = identity(builder.configuration, pins.pins, base.number if base else None, rejected)
-    return Plan(pins, mark, base, document_set(session, tenant_id, base, pins.pins))
-
-
-def _settled(session: Session, builder: Builder, name: str, tenant_id: str, plan: Plan) -> Outcome | None:
-    """The outcome where there is nothing to build."""
-    base = plan.base
-    outcome = Outcome(name, base.number if base else None, "unchanged", held=plan.pins.stopped_before)
-    if base is not None:
-        outcome.sources = generations.positions(session, tenant_id, base.number)
-        outcome.quiescent = base.quiescent
-        counted = DocumentCounts(**base.statistics.get("documents", {}))
-        outcome.documents = DocumentCounts(
-            live=base.documents, quarantined=counted.quarantined, stale=counted.stale
-        )
-        outcome.chunks = ChunkCounts(live=base.chunks, unchanged=base.chunks)
-        outcome.checks = verdicts.of_generation(session, tenant_id, base.number)
-    if not plan.pins.pins and (base is None or not plan.documents.gone):
-        outcome.reason = _why_nothing(plan)
-    elif base is None or not _same(session, builder, base, plan):
-        return None
-    if plan.pins.stopped_before:
-        outcome.status = "held"
-        outcome.reason = "deletions wait for a person: `holdfast deletion list`"
-    elif not outcome.reason and plan.pins.waiting:
-        outcome.reason = _why_nothing(plan)
-    return outcome
-
-
-def _why_nothing(plan: Plan) -> str:
-    if plan.pins.waiting:
-        return f"waiting for a quiet point of {', '.join(plan.pins.waiting)}"
-    return "no source has captured anything for this tenant yet"
-
-
-def _same(session: Session, builder: Builder, base: Generation, plan: Plan) -> bool:
-    pinned = generations.pins(session, base.tenant_id, base.number)
-    return (
-        {pin.source_id: pin.seq for pin in plan.pins.pins} == {s: pin.seq for s, pin in pinned.items()}
-        and base.build == builder.configuration.as_dict()
-        and not plan.documents.gone
-    )
-
-
-def _judged_before(
-    builder: Builder, tenant_id: str, plan: Plan, fencing_token: int, run: str
-) -> Outcome | None:
+def _judged_before(builder: Builder, fence: Fence, plan: Plan, run: str) -> Outcome | None:
     """A rejected candidate of the same identity: refused again, or judged again under a new contract."""
+    tenant_id = fence.tenant_id
     with builder.registry.write() as session:
+        fence.check(session)
         rejected = generations.by_identity(session, tenant_id, plan.identity, "rejected")
         if rejected is None:
             return None
@@ -151,9 +97,10 @@ def _judged_before(
                 "the contract nor the canaries changed since"
             )
             return outcome
-        rejected.status, rejected.fencing_token, rejected.run = "candidate", fencing_token, run
+        rejected.status, rejected.fencing_token, rejected.run = "candidate", fence.token, run
         outcome.status = "published"
-        return outcome
+    crash_point("rejudge:after-commit")
+    return outcome
 
 
 def _outcome_of(
@@ -175,41 +122,57 @@ def _outcome_of(
 
 def _build(
     builder: Builder,
-    tenant_id: str,
+    fence: Fence,
     name: str,
     plan: Plan,
     run: str,
-    fencing_token: int,
     progress: Progress,
 ) -> Outcome:
+    tenant_id = fence.tenant_id
     parse_hash = builder.configuration.parse_hash
     base_hash = _parse_hash_of(plan.base)
     wanted = plan.documents.wanted
+    rebuilt = plan.rebuilds(builder.configuration)
+    kind: builds.Kind = "reindex" if rebuilt else ("update" if plan.base else "first")
+    progress = registered(progress, builder.registry, fence, run, kind, rebuilt, builder.clock)
+    needed = needing_preparation(wanted, parse_hash, base_hash)
     prepared = prepare_documents(
         builder.registry,
-        tenant_id,
-        needing_preparation(wanted, parse_hash, base_hash),
+        fence,
+        [change_id for change_id in needed if change_id not in plan.dropped],
         builder.configuration,
         builder.prepare,
         progress,
     )
     with builder.registry.read() as session:
-        rows = manifest(session, tenant_id, wanted, parse_hash, base_hash)
+        rows = manifest(session, tenant_id, wanted, parse_hash, base_hash, plan.dropped)
         parsed_ids = [row.parsed_id for row in rows if row.parsed_id is not None]
+        sources = {row.parsed_id: row.source_id for row in reversed(rows) if row.parsed_id is not None}
         step = grid_step(average_length(session, parsed_ids))
-    _register_model(builder)
+    if plan.in_place and not plan.anew and as_in_base(wanted, rows):
+        return _tried_in_vain(builder, fence, name, plan, rows, run)
+    _register_model(builder, fence)
     embedding = embed_missing(
         builder.registry,
-        tenant_id,
+        fence,
         builder.model.id,
         sorted(set(parsed_ids)),
         builder.encoder,
         builder.embedding_batch,
         progress,
+        sources,
+        builder.clock,
     )
-    candidate = _begin(builder, tenant_id, plan, rows, step, run, fencing_token)
+    candidate = _begin(builder, fence, plan, rows, step, run)
     staged = stage_candidate(
-        builder.registry, builder.store, candidate, plan.base, builder.model.dimension, progress
+        builder.registry,
+        builder.store,
+        fence,
+        candidate,
+        plan.base,
+        builder.model.dimension,
+        progress,
+        anew=plan.anew,
     )
     outcome = Outcome(name, candidate.number, "published", held=plan.pins.stopped_before)
     outcome.quiescent = plan.pins.quiescent
@@ -220,33 +183,62 @@ def _build(
         outcome.sources = generations.positions(session, tenant_id, candidate.number)
         failures = _failures(session, rows)
     outcome.work = Work(
-        prepared.prepared, prepared.remembered, embedding.cache_hits, staged.written, failures
-    )
-    _seal(builder, candidate, staged, outcome)
+        prepared.prepared, prepared.remembered, embedding.cache_hits, staged.written, failures,
+        round(embedding.seconds, 3), rebuilt,
+    )  # fmt: skip
+    try:
+        _seal(builder, fence, candidate, staged, outcome)
+    except (RegistryError, PipelineError):
+        # Whoever took over, or erased the tenant, may have looked for this index before it was named.
+        builder.store.remove(GenerationRef(tenant_id, candidate.number))
+        raise
     return outcome
+
+
+def _tried_in_vain(
+    builder: Builder, fence: Fence, name: str, plan: Plan, rows: Sequence[ManifestRow], run: str
+) -> Outcome:
+    """Dead letters were tried again and failed again: what is live is all there is to publish."""
+    with builder.registry.write() as session:
+        fence.check(session)
+        _record_letters(session, builder, fence.tenant_id, plan, rows)
+        builds.end(session, fence.tenant_id, run)
+    with builder.registry.read() as session:
+        done = settled(session, name, fence.tenant_id, plan)
+    number = plan.base.number if plan.base else None
+    return done or Outcome(name, number, "unchanged", reason="a document is to be tried again")
+
+
+def _record_letters(
+    session: Session, builder: Builder, tenant_id: str, plan: Plan, rows: Sequence[ManifestRow]
+) -> None:
+    failed = [row.failure for row in rows if row.failure is not None]
+    dead_letters.record(session, tenant_id, failed, mended(plan.documents.wanted, rows), builder.clock())
 
 
 def _parse_hash_of(base: Generation | None) -> str | None:
     return None if base is None else parse_hash_of(base.build)
 
 
-def _register_model(builder: Builder) -> None:
+def _register_model(builder: Builder, fence: Fence) -> None:
     with builder.registry.write() as session:
+        fence.check(session)
         models.register(session, builder.model, builder.clock())
+    crash_point("model:registered")
 
 
 def _begin(
     builder: Builder,
-    tenant_id: str,
+    fence: Fence,
     plan: Plan,
     rows: Sequence[ManifestRow],
     step: int,
     run: str,
-    fencing_token: int,
 ) -> Generation:
+    tenant_id = fence.tenant_id
     with builder.registry.write() as session:
         # A run that lost its lease must not abandon the candidate of the one that took over.
-        _refuse_if_fenced(session, tenant_id, fencing_token)
+        fence.check(session)
         candidate = generations.begin(
             session,
             tenant_id,
@@ -256,7 +248,7 @@ def _begin(
             model_id=builder.model.id,
             average_length_step=step,
             pins=plan.pins.pins,
-            fencing_token=fencing_token,
+            fencing_token=fence.token,
             run=run,
             now=builder.clock(),
         )
@@ -264,19 +256,16 @@ def _begin(
         candidate.quarantined = sum(row.state == "quarantined" for row in rows)
         candidate.chunks = sum(row.chunks for row in rows)
         generations.add_documents(session, (row.as_row(tenant_id, candidate.number) for row in rows))
+        _record_letters(session, builder, tenant_id, plan, rows)
         crash_point("begin:before-commit")
     crash_point("begin:after-commit")
     return candidate
 
 
-def _refuse_if_fenced(session: Session, tenant_id: str, fencing_token: int) -> None:
-    if not leases.is_current(session, leases.ingest_lease(tenant_id), fencing_token):
-        raise IngestRefused(f"another run took over the ingestion of tenant {tenant_id}: this one ends here")
-
-
-def _seal(builder: Builder, candidate: Generation, staged: Staged, outcome: Outcome) -> None:
+def _seal(builder: Builder, fence: Fence, candidate: Generation, staged: Staged, outcome: Outcome) -> None:
     encoded = outcome.as_json()
     with builder.registry.write() as session:
+        fence.check(session)
         stored = generations.get(session, candidate.tenant_id, candidate.number)
         if stored.status != "candidate":
             raise IngestRefused(
@@ -285,6 +274,7 @@ def _seal(builder: Builder, candidate: Generation, staged: Staged, outcome: Outc
             )
         stored.digest = staged.digest
         stored.statistics = {name: encoded[name] for name in ("documents", "chunks", "embedded", "work")}
+        builds.end(session, candidate.tenant_id, candidate.run)
         crash_point("seal:before-commit")
     crash_point("seal:after-commit")
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from pipelines.build.configuration import BuildConfiguration, identity
 from pipelines.pin.pins import choose_pins
-from registry import canaries, contracts, generations, leases, tenants, verdicts
+from registry import canaries, contracts, dead_letters, generations, leases, tenants, verdicts
 from registry.clock import Clock
 from registry.database import Registry
 from registry.schema import Lease, Tenant, TenantCommit
@@ -35,12 +35,13 @@ def _due(session: Session, tenant: Tenant, configuration: BuildConfiguration, cl
         return None
     pins = choose_pins(session, tenant.id, clock())
     live = generations.live(session, tenant.id)
-    if not pins.pins and live is None:
+    if not pins.pins and (live is None or live.documents + live.quarantined == 0):
         return None
     rejected = session.scalars(
         select(TenantCommit.position).where(TenantCommit.scope == tenant.id, TenantCommit.hold == "rejected")
     ).all()
-    mark = identity(configuration, pins.pins, live.number if live else None, rejected)
+    decided = dead_letters.decisions(session, tenant.id)
+    mark = identity(configuration, pins.pins, live.number if live else None, rejected, decided)
     if live is not None and not _differs(
         session, tenant.id, configuration, {p.source_id: p.seq for p in pins.pins}
     ):
@@ -57,7 +58,7 @@ def _differs(
     if live is None or live.build != configuration.as_dict():
         return True
     pinned = {s: pin.seq for s, pin in generations.pins(session, tenant_id, live.number).items()}
-    return pins != pinned
+    return pins != pinned or dead_letters.pending(session, tenant_id, live.number)
 
 
 def _is_rejected(session: Session, tenant_id: str, mark: str) -> bool:

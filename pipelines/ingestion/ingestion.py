@@ -7,10 +7,14 @@ step repeated, skipped or run out of order cannot do more than the registry allo
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from canaries import gate
 from pipelines.build.configuration import BuildConfiguration
@@ -22,8 +26,10 @@ from pipelines.ingestion.build import Builder, build_candidate
 from pipelines.ingestion.outcome import Outcome
 from pipelines.ingestion.retention import remove_unserved
 from pipelines.lease_keeping import kept
+from pipelines.pin.pins import longest_wait
 from registry import canaries, contracts, generations, leases, publication, tenants, verdicts
 from registry.clock import Clock, utc_now
+from registry.crash_points import crash_point
 from registry.database import Registry
 from registry.errors import LeaseHeld, PublicationRefused
 from registry.publication import Published
@@ -38,6 +44,8 @@ from retrieval.search.searcher import Searcher
 
 log = logging.getLogger("holdfast.ingest")
 CAPTURE_PATIENCE = 10.0
+SETTLING_PATIENCE = 5.0
+CLOCK_MARGIN = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +61,34 @@ class Ingestion:
     preparer: DocumentPreparer
     capturer: Capturer
     clock: Clock
+    pause: Callable[[float], None] = time.sleep
 
     def capture(self, tenant_id: str) -> list[Captured]:
-        """Catch up with every source that may hold something for a tenant."""
-        return self.capturer.catch_up_all(tenant_id, CAPTURE_PATIENCE)
+        """Catch up with every source that may hold something for a tenant.
 
-    def build(self, tenant_id: str, run: str, progress: Progress | None = None) -> Outcome:
+        One that changed just now is looked at again after its quiescence window, where that is short: only
+        what was seen to stay as it is can be pinned.
+        """
+        captured = self.capturer.catch_up_all(tenant_id, CAPTURE_PATIENCE)
+        patience = SETTLING_PATIENCE
+        while wait := self._until_quiet(tenant_id, patience):
+            self.pause(wait)
+            patience -= wait
+            again = self.capturer.catch_up_all(tenant_id, CAPTURE_PATIENCE)
+            captured = [one.then(later) for one, later in zip(captured, again, strict=True)]
+        return captured
+
+    def _until_quiet(self, tenant_id: str, patience: float) -> float:
+        with self.registry.read() as session:
+            wait = longest_wait(session, tenant_id, patience)
+        return wait + CLOCK_MARGIN if wait else 0.0
+
+    def build(
+        self, tenant_id: str, run: str, progress: Progress | None = None, *, anew: bool = False
+    ) -> Outcome:
         """Build a candidate under the tenant's lease; see `build_candidate` for the outcome's status.
+
+        With `anew` everything is built from nothing beside what is live, also where nothing changed.
 
         Raises IngestBusy where another run ingests this tenant, IngestRefused where this one was fenced off.
         """
@@ -76,7 +105,7 @@ class Ingestion:
                 self.settings.embedding_batch,
                 self.clock,
             )
-            return build_candidate(builder, tenant_id, run, token, progress or Silent())
+            return build_candidate(builder, tenant_id, run, token, progress or Silent(), anew=anew)
 
     @property
     def configuration(self) -> BuildConfiguration:
@@ -133,13 +162,14 @@ class Ingestion:
         except PublicationRefused as error:
             log.warning("%s", error)
             raise
+        crash_point("publish:after-commit")
         remove_unserved(self.registry, self.store, tenant_id, self.clock)
         return published
 
     def release(self, tenant_id: str, run: str) -> None:
         """Give the tenant's lease back at the end of a run; one that was taken over is left alone."""
-        with self.registry.write() as session:
-            leases.release_holder(session, leases.ingest_lease(tenant_id), leases.Holder.current(run))
+        name, holder = leases.ingest_lease(tenant_id), leases.Holder.current(run)
+        self._give_back(name, lambda session: leases.release_holder(session, name, holder))
 
     @contextmanager
     def _leased(self, tenant_id: str, run: str) -> Iterator[int]:
@@ -152,6 +182,7 @@ class Ingestion:
                 token = leases.acquire(session, name, holder, self.settings.lease_seconds, self.clock())
         except LeaseHeld as error:
             raise IngestBusy(f"another ingest of tenant {tenant.name} is running: {error}") from error
+        crash_point("lease:taken")
         with self._kept(tenant_id, token):
             yield token
 
@@ -163,9 +194,16 @@ class Ingestion:
             with kept(self.registry, name, token, self.settings.lease_seconds, self.clock):
                 yield
         except BaseException:
-            with self.registry.write() as session:
-                leases.release(session, name, token)
+            self._give_back(name, lambda session: leases.release(session, name, token))
             raise
+
+    def _give_back(self, name: str, release: Callable[[Session], None]) -> None:
+        try:
+            with self.registry.write() as session:
+                release(session)
+        except OperationalError as error:
+            # What the run came to must not be hidden by this: the lease ends with the process, or by itself.
+            log.warning("the lease %s could not be given back: %s", name, error.orig)
 
 
 def open_ingestion(settings: Settings, clock: Clock = utc_now) -> Ingestion:

@@ -34,13 +34,18 @@ class ChunkCounts:
 
 @dataclass(slots=True)
 class Work:
-    """What the run had to do itself, and what it could remember."""
+    """What the run had to do itself, and what it could remember.
+
+    `failures` are dead letters by source. `reindexed` says why everything was built anew, where it was.
+    """
 
     parsed: int = 0
     remembered: int = 0
     cache_hits: int = 0
     written: int = 0
     failures: dict[str, int] = field(default_factory=dict)
+    embedding_seconds: float = 0.0
+    reindexed: str = ""
 
 
 @dataclass(slots=True)

@@ -8,11 +8,15 @@ import dagster as dg
 
 from pipelines.ingestion.outcome import Outcome
 from pipelines.orchestration.capture_asset import GROUP, OWNERS, captured_changes
-from pipelines.orchestration.log_progress import LoggedProgress
+from pipelines.orchestration.log_progress import LoggedProgress, Observe
 from pipelines.orchestration.partitions import tenant_partitions
 from pipelines.orchestration.progress import shown
 from pipelines.orchestration.resources import IngestionResource, released_unless_published
 from registry import runs
+
+# A run with this tag (value "true") builds everything from nothing, also where nothing changed.
+REINDEX_TAG = "holdfast/reindex"
+ASSET_OF_STAGE = {"documents": "documents", "embeddings": "embeddings", "index": "candidate_index"}
 
 
 def _spec(name: str, description: str, deps: list[Any], kinds: set[str]) -> dg.AssetSpec:
@@ -47,7 +51,9 @@ def build(
     parts, tenant_id, run = ingestion.get(), context.partition_key, context.run.run_id
     started = time.perf_counter()
     with released_unless_published(parts, tenant_id, run) as release:
-        outcome = parts.build(tenant_id, run, shown(LoggedProgress(context.log.info)))
+        progress = shown(LoggedProgress(context.log.info, _observer(context)))
+        anew = context.run.tags.get(REINDEX_TAG) == "true"
+        outcome = parts.build(tenant_id, run, progress, anew=anew)
         outcome.seconds = time.perf_counter() - started
         with parts.registry.write() as session:
             runs.record_outcome(session, run, tenant_id, outcome.as_json(), parts.clock())
@@ -60,6 +66,18 @@ def build(
         return
     for name, metadata in _metadata(outcome).items():
         yield dg.MaterializeResult(asset_key=name, metadata={**metadata, "seconds": outcome.seconds})
+
+
+def _observer(context: dg.AssetExecutionContext) -> Observe:
+    """Shows a long stage's numbers on its asset while the run goes on."""
+
+    def observe(stage: str, numbers: dict[str, float]) -> None:
+        asset = ASSET_OF_STAGE.get(stage, "candidate_index")
+        context.log_event(
+            dg.AssetObservation(asset_key=asset, partition=context.partition_key, metadata={**numbers})
+        )
+
+    return observe
 
 
 def _explain(context: dg.AssetExecutionContext, outcome: Outcome) -> None:
@@ -91,10 +109,15 @@ def _metadata(outcome: Outcome) -> dict[str, dict[str, Any]]:
             "documents_parsed": work.parsed,
             "documents_remembered": work.remembered,
         },
-        "embeddings": {"embedded": outcome.embedded, "cache_hits": work.cache_hits},
+        "embeddings": {
+            "embedded": outcome.embedded,
+            "cache_hits": work.cache_hits,
+            "embedding_seconds": work.embedding_seconds,
+        },
         "candidate_index": {
             "generation": outcome.generation or 0,
             "chunks": chunks.live,
             "points_written": work.written,
+            "reindexed": int(bool(work.reindexed)),
         },
     }

@@ -6,6 +6,7 @@ import dagster as dg
 
 from canaries.asset_checks import check_spec, daily_metadata, live_recall_result
 from canaries.daily import ask_today
+from pipelines.ingestion.ingestion import Ingestion
 from pipelines.orchestration.capture_asset import OWNERS
 from pipelines.orchestration.partitions import tenant_partitions
 from pipelines.orchestration.resources import IngestionResource
@@ -32,6 +33,10 @@ def canary_results(
     context: dg.AssetExecutionContext, ingestion: dg.ResourceParam[IngestionResource]
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Ask. A crash fails the step and is no result: the check is then not failed but not evaluated."""
-    parts = ingestion.get()
-    result = ask_today(parts.registry, parts.searcher, context.partition_key, parts.clock)
-    yield dg.MaterializeResult(metadata=daily_metadata(result), check_results=[live_recall_result(result)])
+    yield asked_today(ingestion.get(), context.partition_key)
+
+
+def asked_today(parts: Ingestion, tenant_id: str) -> dg.MaterializeResult[None]:
+    """Ask a tenant's canaries of the day. Raises CanaryCrashed."""
+    result = ask_today(parts.registry, parts.searcher, tenant_id, parts.clock)
+    return dg.MaterializeResult(metadata=daily_metadata(result), check_results=[live_recall_result(result)])

@@ -7,11 +7,11 @@ import dagster as dg
 
 from canaries.asset_checks import check_spec
 from pipelines.capture.capturer import Captured
-from pipelines.capture.health import SourceHealth, in_quarantine, source_health
+from pipelines.capture.health import Quarantine, SourceHealth, in_quarantine, quarantine, source_health
 from pipelines.ingestion.ingestion import Ingestion
 from pipelines.orchestration.partitions import tenant_partitions
 from pipelines.orchestration.resources import IngestionResource
-from registry import alerts, changelog
+from registry import alerts, changelog, generations
 
 OWNERS = ["team:holdfast"]
 GROUP = "ingestion"
@@ -43,22 +43,28 @@ def captured_changes(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Capture, then report. A source that cannot be read turns its check red and stops nothing."""
     parts, tenant_id = ingestion.get(), context.partition_key
-    captured = parts.capture(tenant_id)
+    yield report(parts, tenant_id, parts.capture(tenant_id))
+
+
+def report(parts: Ingestion, tenant_id: str, captured: list[Captured]) -> dg.MaterializeResult[None]:
+    """What was captured, and how the sources of a tenant are; alerts where something is wrong."""
     with parts.registry.read() as session:
         health = source_health(session, tenant_id, parts.clock())
         held = changelog.held_commits(session, tenant_id)
-        quarantine = in_quarantine(session, tenant_id)
+        quarantined = quarantine(session, tenant_id)
+        too_many = in_quarantine(session, tenant_id)
     _alert_unhealthy(parts, tenant_id, health)
+    _alert_quarantine(parts, tenant_id, too_many)
     positions = [f"{source.name}@{commit.position}" for commit, source in held]
-    yield dg.MaterializeResult(
-        metadata=_metadata(captured, health),
+    return dg.MaterializeResult(
+        metadata=_metadata(captured, health) | quarantine_metadata(quarantined),
         check_results=[
             dg.AssetCheckResult(
                 check_name="source_healthy",
-                passed=all(source.healthy for source in health) and not quarantine,
+                passed=all(source.healthy for source in health) and not too_many,
                 severity=dg.AssetCheckSeverity.ERROR,
                 metadata={source.name: source.summary for source in health}
-                | {f"quarantined_share/{name}": share for name, share in quarantine.items()},
+                | {f"quarantined_share/{found.source}": found.share for found in quarantined},
             ),
             dg.AssetCheckResult(
                 check_name="deletions_expected",
@@ -79,7 +85,32 @@ def _metadata(captured: list[Captured], health: list[SourceHealth]) -> dict[str,
         "sources": len(health),
         "sources_failing": sum(not source.healthy for source in health),
     }
-    return numbers | {f"failures/{source.name}": int(not source.healthy) for source in health}
+    numbers |= {f"failures/{source.name}": int(not source.healthy) for source in health}
+    retained = {one.name: one.retained_bytes for one in health if one.retained_bytes is not None}
+    return numbers | {f"retained_wal_mb/{name}": held / 2**20 for name, held in retained.items()}
+
+
+def quarantine_metadata(found: list[Quarantine]) -> dict[str, int]:
+    """Dead letters of the live generation by source, as numbers that the UI plots."""
+    return {f"quarantined/{each.source}": each.failed for each in found} | {
+        f"dropped/{each.source}": each.dropped for each in found
+    }
+
+
+def _alert_quarantine(parts: Ingestion, tenant_id: str, too_many: dict[str, float]) -> None:
+    if not too_many:
+        return
+    with parts.registry.write() as session:
+        live = generations.live(session, tenant_id)
+        for source, share in too_many.items():
+            alerts.raise_alert(
+                session,
+                tenant_id,
+                "too_many_in_quarantine",
+                f"{share:.0%} of the documents of source {source} are in quarantine: `holdfast deadletter list`",
+                {"source": source, "generation": live.number if live else 0},
+                parts.clock(),
+            )
 
 
 def _alert_unhealthy(parts: Ingestion, tenant_id: str, health: list[SourceHealth]) -> None:

@@ -15,8 +15,15 @@ ingest = dg.define_asset_job(
 
 daily_canaries = dg.define_asset_job(
     "daily_canaries",
-    selection=dg.AssetSelection.assets("canary_results")
+    selection=dg.AssetSelection.assets("captured_changes", "canary_results")
     | dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("published_index"), "fresh")),
     executor_def=dg.in_process_executor,
-    description="The day's canaries of a tenant, and whether it is fresh.",
+    description="The day's canaries of a tenant, how its sources are, and whether it is fresh.",
+)
+
+daily_owners = dg.define_asset_job(
+    "daily_owners",
+    selection=dg.AssetSelection.assets("source_owners"),
+    executor_def=dg.in_process_executor,
+    description="Which sources nobody answers for or uses, and what each costs.",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from registry import tenants
+from registry import sources, tenants
 from registry.database import Registry
 
 tenant_partitions = dg.DynamicPartitionsDefinition(name="tenant")
@@ -22,3 +22,13 @@ def synchronise(instance: dg.DagsterInstance, registry: Registry) -> list[str]:
     for key in sorted(present - wanted):
         instance.delete_dynamic_partition(NAME, key)
     return added
+
+
+def served_tenants(registry: Registry) -> list[str]:
+    """Active tenants that are served, or should be: one whose first candidate was refused is not fresh."""
+    with registry.read() as session:
+        return [
+            tenant.id
+            for tenant in tenants.active(session)
+            if tenant.live_generation is not None or sources.of_tenant(session, tenant.id)
+        ]

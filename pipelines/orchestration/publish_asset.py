@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import dagster as dg
 
 from canaries.asset_checks import check_spec
+from pipelines.capture.health import quarantine
 from pipelines.freshness import freshness
 from pipelines.ingestion.ingestion import Ingestion
-from pipelines.orchestration.capture_asset import GROUP, OWNERS
+from pipelines.orchestration.capture_asset import GROUP, OWNERS, quarantine_metadata
 from pipelines.orchestration.partitions import tenant_partitions
 from pipelines.orchestration.resources import IngestionResource
 from registry import alerts, generations, runs
@@ -54,6 +55,7 @@ def _only_judged_again(parts: Ingestion, run: str) -> bool:
 def _live(parts: Ingestion, tenant_id: str, *, replaced: int, retired: int) -> dg.MaterializeResult[None]:
     with parts.registry.read() as session:
         live = generations.live(session, tenant_id)
+        quarantined = quarantine(session, tenant_id)
     assert live is not None
     return dg.MaterializeResult(
         metadata={
@@ -63,6 +65,7 @@ def _live(parts: Ingestion, tenant_id: str, *, replaced: int, retired: int) -> d
             "documents": live.documents,
             "quarantined": live.quarantined,
             "chunks": live.chunks,
+            **quarantine_metadata(quarantined),
         }
     )
 
@@ -81,13 +84,17 @@ def fresh(
     context: dg.AssetCheckExecutionContext, ingestion: dg.ResourceParam[IngestionResource]
 ) -> Iterator[dg.AssetCheckResult]:
     """Red when something captured has waited too long to be published."""
-    parts, tenant_id = ingestion.get(), context.partition_key
+    yield freshness_result(ingestion.get(), context.partition_key)
+
+
+def freshness_result(parts: Ingestion, tenant_id: str) -> dg.AssetCheckResult:
+    """How long the oldest unpublished commit of a tenant has waited; an alert where that is too long."""
     with parts.registry.write() as session:
         found = freshness(session, tenant_id, parts.clock())
         if not found.fresh:
             details = {"position": found.position}
             alerts.raise_alert(session, tenant_id, "not_fresh", found.summary, details, parts.clock())
-    yield dg.AssetCheckResult(
+    return dg.AssetCheckResult(
         check_name="fresh",
         asset_key="published_index",
         passed=found.fresh,

@@ -5,10 +5,14 @@ from collections.abc import Iterator
 import dagster as dg
 
 from pipelines.ingestion.due import due_tenants
-from pipelines.orchestration.jobs import daily_canaries, ingest
-from pipelines.orchestration.partitions import synchronise
+from pipelines.orchestration.canary_batch import daily_canaries_of_all
+from pipelines.orchestration.jobs import daily_canaries, daily_owners, ingest
+from pipelines.orchestration.partitions import served_tenants, synchronise
 from pipelines.orchestration.resources import IngestionResource
-from registry import runs, tenants
+from registry import runs
+
+# A run costs seconds before it asks anything: beyond this many tenants they share one.
+RUNS_A_DAY = 20
 
 
 @dg.schedule(
@@ -34,16 +38,44 @@ def ingest_schedule(
     job=daily_canaries,
     cron_schedule="0 6 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Daily at six: every active tenant's canaries.",
+    description=f"Daily at six: every active tenant's canaries, a run each up to {RUNS_A_DAY} tenants.",
 )
 def daily_canaries_schedule(
     context: dg.ScheduleEvaluationContext, ingestion: dg.ResourceParam[IngestionResource]
 ) -> Iterator[dg.RunRequest]:
-    """A run for each tenant that has a live generation."""
+    """A run for each tenant, where they are few enough for a process each."""
     parts = ingestion.get()
     synchronise(context.instance, parts.registry)
+    served = served_tenants(parts.registry)
+    if len(served) > RUNS_A_DAY:
+        return
     day = context.scheduled_execution_time.date().isoformat()
-    with parts.registry.read() as session:
-        served = [tenant.id for tenant in tenants.active(session) if tenant.live_generation is not None]
     for tenant_id in served:
         yield dg.RunRequest(run_key=f"canaries:{tenant_id}:{day}", partition_key=tenant_id)
+
+
+@dg.schedule(
+    job=daily_canaries_of_all,
+    cron_schedule="0 6 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description=f"Daily at six where there are more than {RUNS_A_DAY} tenants: all canaries in one run.",
+)
+def daily_canaries_of_all_schedule(
+    context: dg.ScheduleEvaluationContext, ingestion: dg.ResourceParam[IngestionResource]
+) -> Iterator[dg.RunRequest]:
+    """One run for all tenants, where a run for each would take longer to start than to ask."""
+    parts = ingestion.get()
+    synchronise(context.instance, parts.registry)
+    if len(served_tenants(parts.registry)) > RUNS_A_DAY:
+        day = context.scheduled_execution_time.date().isoformat()
+        yield dg.RunRequest(run_key=f"canaries:all:{day}")
+
+
+# One run for all tenants: this job has no partitions, so a plain schedule is right.
+daily_owners_schedule = dg.ScheduleDefinition(
+    name="daily_owners_schedule",
+    job=daily_owners,
+    cron_schedule="30 6 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Daily at half past six: sources that nobody answers for or uses.",
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -29,8 +29,12 @@ class Pins:
         return all(pin.quiescent for pin in self.pins)
 
 
-def choose_pins(session: Session, tenant_id: str, now: datetime) -> Pins:
-    """Pin every source of a tenant. One that is down, or has nothing new, keeps the live generation's pin."""
+def choose_pins(session: Session, tenant_id: str, now: datetime | None = None) -> Pins:
+    """Pin every source of a tenant. One that is down, or has nothing new, keeps the live generation's pin.
+
+    A source is known to be quiet up to its last look. With `now` the time since then is guessed to have been
+    quiet too: good enough to ask for a run, which looks again, and never to pin by.
+    """
     live = generations.live(session, tenant_id)
     pinned = generations.pins(session, tenant_id, live.number) if live else {}
     pins: list[PinnedAt] = []
@@ -57,7 +61,7 @@ def _choose(
     commits: list[TenantCommit],
     held: list[TenantCommit],
     accidents: set[int],
-    now: datetime,
+    now: datetime | None,
 ) -> Choice | None:
     timing = parse_options(source.kind, source.options)
     return choose(
@@ -96,16 +100,40 @@ def _mended_at(session: Session, tenant_id: str, source_id: int, seq: int) -> in
     return max(session.scalars(query), default=seq + 1)
 
 
-def source_now(source: Source, now: datetime) -> datetime:
-    """The time on the source's clock: what it said at the last good look, plus what has passed since.
+def source_now(source: Source, now: datetime | None) -> datetime:
+    """The time on the source's clock up to which its commits are known; with `now`, what it may be by now.
 
     While the source cannot be read, nothing has passed: what it committed meanwhile is not known.
     """
     if source.source_time is None or source.checked_at is None:
-        return now
-    if source.error:
+        return datetime.min.replace(tzinfo=UTC) if now is None else now
+    if source.error or now is None:
         return source.source_time
     return source.source_time + (now - source.checked_at)
+
+
+def seconds_to_quiet(source: Source, newest: datetime | None) -> float:
+    """How long after its last look a source would have to stay as it is to be quiet; 0 where it is."""
+    if newest is None or source.source_time is None:
+        return 0.0
+    window = parse_options(source.kind, source.options).quiescence
+    return max(window - (source.source_time - newest).total_seconds(), 0.0)
+
+
+def longest_wait(session: Session, tenant_id: str, patience: float) -> float:
+    """Seconds until the last of a tenant's sources with unpublished commits is quiet, if nothing else happens.
+
+    Sources that would take longer than `patience`, and those that cannot be read, are not waited for.
+    """
+    live = generations.live(session, tenant_id)
+    pinned = generations.pins(session, tenant_id, live.number) if live else {}
+    waits = [0.0]
+    for source in sources.of_tenant(session, tenant_id):
+        seq = pinned[source.id].seq if source.id in pinned else 0
+        commits = changelog.tenant_commits(session, tenant_id, source.id, seq)
+        if commits and not source.error:
+            waits.append(seconds_to_quiet(source, commits[-1].committed_at))
+    return max(wait for wait in waits if wait <= patience)
 
 
 def _pinned_at(source: Source, commits: list[TenantCommit], choice: Choice) -> PinnedAt:
@@ -120,7 +148,7 @@ def _kept(pin: GenerationPin) -> PinnedAt:
 
 
 def oldest_unpublished(session: Session, tenant_id: str) -> TenantCommit | None:
-    """The oldest captured commit that the live generation does not hold."""
+    """The commit that was captured first among those that the live generation does not hold."""
     live = generations.live(session, tenant_id)
     pinned = generations.pins(session, tenant_id, live.number) if live else {}
     found: list[TenantCommit] = []
@@ -137,4 +165,4 @@ def oldest_unpublished(session: Session, tenant_id: str) -> TenantCommit | None:
             .limit(1)
         )
         found += session.scalars(query).all()
-    return min(found, key=lambda commit: commit.committed_at, default=None)
+    return min(found, key=lambda commit: commit.captured_at, default=None)

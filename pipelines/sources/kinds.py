@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from pipelines.errors import SourceError
-from pipelines.sources.options import FolderOptions, GitOptions, SqliteOptions, validated
-from pipelines.sources.source import Probe, Source
+from pipelines.sources.options import FolderOptions, GitOptions, PostgresOptions, SqliteOptions, validated
+from pipelines.sources.source import Disposable, Probe, Source
 
 Clock = Callable[[], datetime]
 Options = Mapping[str, str]
@@ -40,7 +42,16 @@ def _sqlite(uri: str, options: Options, clock: Clock, cache: Path, *, prepare: b
     return source
 
 
-KINDS: Mapping[str, _Opener] = {"folder": _folder, "git": _git, "sqlite": _sqlite}
+def _postgres(uri: str, options: Options, clock: Clock, cache: Path, *, prepare: bool) -> Source:
+    from pipelines.sources.postgres.postgres_source import PostgresSource
+
+    source = PostgresSource(uri, validated(PostgresOptions, "postgres", options))
+    if prepare:
+        source.prepare()
+    return source
+
+
+KINDS: Mapping[str, _Opener] = {"folder": _folder, "git": _git, "sqlite": _sqlite, "postgres": _postgres}
 
 
 def open_source(kind: str, uri: str, options: Options, clock: Clock, cache: Path) -> Source:
@@ -57,6 +68,26 @@ def prepare_source(kind: str, uri: str, options: Options, clock: Clock, cache: P
     Raises SourceError where it cannot be read as configured.
     """
     return _opener(kind)(uri, options, clock, cache, prepare=True).probe()
+
+
+def settled_options(kind: str, name: str, options: Options) -> dict[str, str]:
+    """The options with what a new source needs a name of its own for: a slot and a publication at its server."""
+    settled = dict(options)
+    if kind == "postgres":
+        plain = re.sub(r"[^a-z0-9_]", "_", name.lower())[:40]
+        settled.setdefault("slot", f"holdfast_{plain}_{secrets.token_hex(4)}")
+        settled.setdefault("publication", settled["slot"])
+    return settled
+
+
+def dispose_source(kind: str, uri: str, options: Options, clock: Clock, cache: Path) -> None:
+    """What `source remove` does at the source: removes what capture made there.
+
+    Raises SourceUnavailable where it cannot be reached, SourceError where that is not allowed.
+    """
+    source = open_source(kind, uri, options, clock, cache)
+    if isinstance(source, Disposable):
+        source.dispose()
 
 
 def _opener(kind: str) -> _Opener:

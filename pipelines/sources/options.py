@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
 
 from pipelines.errors import SourceError
@@ -77,11 +78,53 @@ class SqliteOptions(SourceOptions):
     sweep_interval: Seconds = 3600.0
 
 
+class PostgresOptions(SourceOptions):
+    """Options of a table of a PostgreSQL database, and of an ordered table of its documents' sections.
+
+    `child_parent` is the sections' column that holds what `child_references` (the key, unless given) holds in
+    the documents' table. The source is unhealthy once its slot retains more WAL than `max_retained_wal_mb`
+    (MiB), or than the share `retained_wal_share` of the server's max_slot_wal_keep_size.
+    """
+
+    table: Column
+    key: Column
+    body: Column | None = None
+    title: Column | None = None
+    url: Column | None = None
+    metadata: Annotated[tuple[Column, ...], BeforeValidator(_columns)] = ()
+    tenant_column: Column | None = None
+    format: Literal["markdown", "html", "rst", "plain"] = "markdown"
+    slot: Annotated[str | None, StringConstraints(pattern=r"^[a-z0-9_]{1,63}$")] = None
+    publication: Annotated[str | None, StringConstraints(min_length=1, max_length=63)] = None
+    child_table: Column | None = None
+    child_parent: Column | None = None
+    child_order: Column | None = None
+    child_body: Column | None = None
+    child_title: Column | None = None
+    child_references: Column | None = None
+    max_retained_wal_mb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2048.0
+    retained_wal_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+    @model_validator(mode="after")
+    def _sections_are_whole(self) -> PostgresOptions:
+        needed = ("child_parent", "child_order", "child_body")
+        if self.child_table is None:
+            given = [name for name in (*needed, "child_title", "child_references") if getattr(self, name)]
+            if given:
+                raise ValueError(f"{', '.join(given)} means nothing without child_table")
+            if self.body is None:
+                raise ValueError("body is required where there is no child_table")
+        elif missing := [name for name in needed if getattr(self, name) is None]:
+            raise ValueError(f"child_table needs {', '.join(missing)} as well")
+        return self
+
+
 Options = TypeVar("Options", bound=SourceOptions)
 OPTIONS: Mapping[str, type[SourceOptions]] = {
     "folder": FolderOptions,
     "git": GitOptions,
     "sqlite": SqliteOptions,
+    "postgres": PostgresOptions,
 }
 
 

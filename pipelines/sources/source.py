@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+from registry.source_rows import KeptRow, RowChange
 
 
 class Consistency(StrEnum):
@@ -65,7 +67,8 @@ class Commit:
     `snapshot` says that the changes are the complete state (the first read, or a new epoch after the
     history was rewritten): capture deletes what it knew and does not find there. `changes` may be a
     one-pass iterator, so that a large commit needs bounded memory. `committed_at` is aware UTC, on the
-    source's clock.
+    source's clock. `rows` are what the source wants kept beside its documents, written in the same
+    transaction; with a snapshot they are all there is to keep.
     """
 
     position: str
@@ -73,6 +76,18 @@ class Commit:
     changes: Iterable[Change]
     snapshot: bool = False
     state: Mapping[str, Any] = field(default_factory=dict)
+    rows: Iterable[RowChange] = ()
+
+
+class Rows(Protocol):
+    """The rows that a source had kept, as they stand at its newest captured commit. In no order."""
+
+    def with_identity(
+        self, relation: str, identities: Iterable[str], *, bodies: bool = True
+    ) -> Iterator[KeptRow]: ...
+    def with_key(self, relation: str, keys: Iterable[str]) -> Iterator[KeptRow]: ...
+    def with_link(self, relation: str, links: Iterable[str]) -> Iterator[KeptRow]: ...
+    def every(self, relation: str) -> Iterator[KeptRow]: ...
 
 
 class Heads(Protocol):
@@ -84,6 +99,15 @@ class Heads(Protocol):
 
     def fingerprint(self, key: str) -> str | None:
         """`fingerprint()` of the newest captured version, None where there is no such document."""
+        ...
+
+    @property
+    def rows(self) -> Rows:
+        """What the source keeps beside its documents."""
+        ...
+
+    def erased(self, label: str | None) -> bool:
+        """Whether rows with this tenant label belong to an erased tenant: what they said is not kept."""
         ...
 
 
@@ -119,4 +143,39 @@ class Source(Protocol):
 
     def now(self) -> datetime:
         """The source's own clock, aware UTC."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SlotHealth:
+    """How much of its server's log a source's replication slot holds back. Bytes.
+
+    `wal_status` is PostgreSQL's: reserved, extended, unreserved, lost. `safe_wal_size` is what may still be
+    written before the server gives the slot up, None where nothing limits it. `limit_bytes` is where a person
+    should look. `oldest` is the position of the oldest record that is held back.
+    """
+
+    name: str
+    wal_status: str
+    retained_bytes: int
+    safe_wal_size: int | None
+    limit_bytes: int
+    oldest: str
+
+
+@runtime_checkable
+class SlotHolder(Protocol):
+    """A source that holds back its server's log until it acknowledged."""
+
+    def slot_health(self) -> SlotHealth | None:
+        """How its slot is now, None before there is one. Raises SourceUnavailable."""
+        ...
+
+
+@runtime_checkable
+class Disposable(Protocol):
+    """A source that made something at the place that it reads from."""
+
+    def dispose(self) -> None:
+        """Removes what it made there; what is gone already is no error. Raises SourceUnavailable."""
         ...

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from alembic import context
 from sqlalchemy import JSON, text
 
+from registry.crash_points import crash_point
 from registry.schema import Base
 from registry.schema.base import UtcDateTime
 
@@ -28,4 +29,6 @@ with engine.connect().execution_options(holdfast_write=True) as connection:
     )
     with context.begin_transaction():
         context.run_migrations()
+        crash_point("migrate:before-commit")
     connection.commit()
+crash_point("migrate:after-commit")

@@ -33,7 +33,8 @@ class ParsedDocument(Base):
     """The outcome of parsing and chunking one input with one parser, chunker and tokenizer.
 
     `input_sha256` covers content, media type and title; `build` names the configuration. A failure
-    is an outcome too: `error` says why, `attempts` how often it was tried.
+    is an outcome too: `error` says why, `attempts` how often it was tried; one that is `forgotten` is tried
+    again by the next build.
     """
 
     __tablename__ = "parsed_document"
@@ -47,6 +48,7 @@ class ParsedDocument(Base):
     chunks: Mapped[int] = mapped_column(default=0)
     error: Mapped[str] = mapped_column(default="")
     attempts: Mapped[int] = mapped_column(default=1)
+    forgotten: Mapped[bool] = mapped_column(default=False)
 
 
 class Chunk(Base):

@@ -58,4 +58,5 @@ class Alert(Base):
     created_at: Mapped[datetime]
     delivered_at: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(default=0)
+    next_attempt_at: Mapped[datetime | None]
     error: Mapped[str] = mapped_column(default="")

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from registry.errors import KeyRejected, NotFound, TenantSuspended
 from retrieval.api.schemas import ErrorResponse
 from retrieval.errors import (
+    DiskFull,
     EncoderUnavailable,
     FloorUnmet,
     GenerationNotServed,
@@ -48,6 +49,7 @@ UNAVAILABLE: dict[type[Exception], tuple[str, str]] = {
     ),
     IndexUnavailable: ("index_unavailable", "this generation's index is not on disk"),
     IndexCorrupt: ("index_corrupt", "this generation's index does not match its digests"),
+    DiskFull: ("disk_full", "the disk of the index is full"),
     EncoderUnavailable: ("encoder_unavailable", "the embedding model is not loaded (yet)"),
     OperationalError: ("registry_unavailable", "the registry cannot be read now"),
     PoolTimeout: ("registry_unavailable", "the registry cannot be read now"),

@@ -11,9 +11,10 @@ from prometheus_client.registry import Collector
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
+from registry import builds, dead_letters, slots
 from registry.clock import Clock
 from registry.database import Registry
-from registry.schema import Alert, CanaryRun, Generation, Source, Tenant, TenantCommit
+from registry.schema import Alert, CanaryRun, Generation, ReplicationSlot, Source, Tenant, TenantCommit
 
 BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 
@@ -29,7 +30,23 @@ BY_TENANT = {
 }
 BY_SOURCE = {
     "source_up": "1 where the newest look at a source succeeded.",
-    "source_age_seconds": "Seconds since the last good look at a source.",
+    "source_age_seconds": "Seconds since the last good look at a source: how far capture is behind.",
+    "slot_retained_bytes": "WAL that a source's replication slot holds back at its server.",
+    "slot_retained_seconds": "Seconds that the oldest WAL which a slot holds back has been held.",
+    "slot_safe_bytes": "WAL that may still be written before the server gives the slot up.",
+    "slot_in_danger": "1 where a slot is a danger to its server, or is being given up by it.",
+}
+
+BY_LETTER = {
+    "dead_letters": "Documents that could not be read or parsed, by state: waiting, retrying, dropped.",
+}
+# Of a build under way, or of one that was cut off and goes on with the next ingest. `kind`: first, reindex, update.
+BY_BUILD = {
+    "build_running": "1 while the build runs, 0 where its run died.",
+    "build_done": "Units of the stage that are done: documents, texts, chunks.",
+    "build_left": "Units of the stage that are left.",
+    "build_rate": "Units of the stage done a second by this run.",
+    "build_eta_seconds": "Seconds until the stage is done, at that rate.",
 }
 
 Families = dict[str, GaugeMetricFamily]
@@ -84,8 +101,11 @@ class RegistryCollector(Collector):
         families = _families()
         now = self._clock()
         with self._registry.read() as session:
-            _collect_tenants(session, families, now)
+            active = _collect_tenants(session, families, now)
             _collect_sources(session, families, now)
+            _collect_slots(session, families, now)
+            _collect_letters(session, families, active)
+            _collect_builds(session, families, active, now)
             waiting = session.scalar(select(func.count()).where(Alert.delivered_at.is_(None)))
         families["alerts_undelivered"].add_metric([], waiting or 0)
         yield from families.values()
@@ -99,13 +119,18 @@ def _families() -> Families:
     for name, text in BY_SOURCE.items():
         # Two tenants may each have a source of one name. A shared source has no tenant.
         families[name] = GaugeMetricFamily(f"holdfast_{name}", text, labels=["tenant", "source"])
+    for name, text in BY_LETTER.items():
+        families[name] = GaugeMetricFamily(f"holdfast_{name}", text, labels=["tenant", "source", "state"])
+    for name, text in BY_BUILD.items():
+        families[name] = GaugeMetricFamily(f"holdfast_{name}", text, labels=["tenant", "kind", "stage"])
     families["alerts_undelivered"] = GaugeMetricFamily(
         "holdfast_alerts_undelivered", "Alerts that wait for delivery.", labels=[]
     )
     return families
 
 
-def _collect_tenants(session: Session, families: Families, now: datetime) -> None:
+def _collect_tenants(session: Session, families: Families, now: datetime) -> set[str]:
+    """Gauges of the active tenants, and their ids."""
     query = (
         select(Tenant.id, Tenant.held_at, Generation)
         .outerjoin(
@@ -114,7 +139,7 @@ def _collect_tenants(session: Session, families: Families, now: datetime) -> Non
         .where(Tenant.status == "active")
         .order_by(Tenant.id)
     )
-    recall, held = _recall(session), _held_commits(session)
+    recall, held, found = _recall(session), _held_commits(session), set()
     for tenant_id, held_at, live in session.execute(query):
         values: dict[str, float] = {
             "ingestion_held": 0 if held_at is None else 1,
@@ -126,6 +151,8 @@ def _collect_tenants(session: Session, families: Families, now: datetime) -> Non
             values["canary_recall"] = recall[tenant_id]
         for name, value in values.items():
             families[name].add_metric([tenant_id], value)
+        found.add(tenant_id)
+    return found
 
 
 def _of_generation(live: Generation, now: datetime) -> dict[str, float]:
@@ -171,3 +198,44 @@ def _collect_sources(session: Session, families: Families, now: datetime) -> Non
         families["source_up"].add_metric(labels, 0 if error else 1)
         if checked_at is not None:
             families["source_age_seconds"].add_metric(labels, (now - checked_at).total_seconds())
+
+
+def _collect_slots(session: Session, families: Families, now: datetime) -> None:
+    query = (
+        select(Source.tenant_id, Source.name, ReplicationSlot)
+        .join(ReplicationSlot, ReplicationSlot.source_id == Source.id)
+        .where(Source.removed_at.is_(None))
+        .order_by(Source.id)
+    )
+    for tenant_id, name, slot in session.execute(query):
+        values: dict[str, float | None] = {
+            "slot_retained_bytes": slot.retained_bytes,
+            "slot_retained_seconds": slots.held_seconds(slot, now),
+            "slot_safe_bytes": slot.safe_bytes,
+            "slot_in_danger": 1 if slots.danger(slot) else 0,
+        }
+        for family, value in values.items():
+            if value is not None:
+                families[family].add_metric([tenant_id or "", name], value)
+
+
+def _collect_letters(session: Session, families: Families, active: set[str]) -> None:
+    for labels, count in sorted(dead_letters.counts(session).items()):
+        if labels[0] in active:
+            families["dead_letters"].add_metric(list(labels), count)
+
+
+def _collect_builds(session: Session, families: Families, active: set[str], now: datetime) -> None:
+    for build in builds.under_way(session, now):
+        if build.tenant_id not in active:
+            continue
+        values = {
+            "build_running": float(build.running),
+            "build_done": build.done,
+            "build_left": build.left,
+            "build_rate": build.rate,
+            "build_eta_seconds": build.eta_seconds,
+        }
+        for name, value in values.items():
+            if value is not None:
+                families[name].add_metric([build.tenant_id, build.kind, build.stage], value)

@@ -40,9 +40,9 @@ def read_manifest(directory: Path, ref: GenerationRef) -> Manifest:
         claimed = body.pop("sha256")
         intact = claimed == _checksum(body)
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise IndexCorrupt(f"the manifest of {ref} cannot be read: rebuild the generation") from error
+        raise IndexCorrupt(f"the manifest of {ref} cannot be read: {_remedy(ref)}") from error
     if not intact:
-        raise IndexCorrupt(f"the manifest of {ref} does not match its checksum: rebuild the generation")
+        raise IndexCorrupt(f"the manifest of {ref} does not match its checksum: {_remedy(ref)}")
     if body.get("format") != FORMAT_VERSION:
         raise IndexCorrupt(
             f"{ref} was written in index format {body.get('format')}, and this version of holdfast reads "
@@ -58,3 +58,7 @@ def read_manifest(directory: Path, ref: GenerationRef) -> Manifest:
 
 def _checksum(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _remedy(ref: GenerationRef) -> str:
+    return f"`holdfast rebuild --tenant {ref.tenant}` makes the generation again from what is stored"

@@ -79,8 +79,11 @@ class Stage(AbstractContextManager["Stage"], Protocol):
         """Remove points; returns how many ids were given. An absent one is no error."""
         ...
 
-    def seal(self) -> SealedGeneration:
-        """Make the generation durable and openable. Nothing can be staged afterwards."""
+    def seal(self, expected: str | None = None) -> SealedGeneration:
+        """Make the generation durable and openable. Nothing can be staged afterwards.
+
+        Raises IndexCorrupt, and seals nothing, where `expected` is another digest than what was staged has.
+        """
         ...
 
 
@@ -139,10 +142,12 @@ class Reader(AbstractContextManager["Reader"], Protocol):
 class GenerationStore(Protocol):
     """Where the generations of all tenants are kept. Nothing is shared between two tenants."""
 
-    def stage(self, ref: GenerationRef, spec: IndexSpec, base: GenerationRef | None = None) -> Stage:
-        """Begin a generation, empty or as a copy of `base`.
+    def stage(
+        self, ref: GenerationRef, spec: IndexSpec, base: GenerationRef | None = None, *, replace: bool = False
+    ) -> Stage:
+        """Begin a generation, empty or as a copy of `base`. With `replace` it takes the place of a damaged one.
 
-        Raises GenerationExists, and for the base IndexUnavailable, IndexCorrupt, ModelMismatch.
+        Raises GenerationExists, and for the base IndexUnavailable, IndexCorrupt, ModelMismatch; DiskFull.
         """
         ...
 

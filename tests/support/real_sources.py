@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.ingestion.outcome import Outcome
-from pipelines.sources.kinds import prepare_source
+from pipelines.sources.kinds import prepare_source, settled_options
 from registry import sources
 from registry.database import Registry
 from registry.settings import Settings
@@ -18,7 +18,9 @@ from retrieval.index.store import GenerationRef
 from tests.support import scripted_source
 from tests.support.world import World
 
-CONSISTENCY = {"git": "transactional", "sqlite": "read-transaction", "folder": "observed"}
+CONSISTENCY = {
+    "git": "transactional", "postgres": "transactional", "sqlite": "read-transaction", "folder": "observed",
+}  # fmt: skip
 
 
 @contextmanager
@@ -42,8 +44,8 @@ def add_source(
     world: World, kind: str, uri: str | Path, *, name: str = "docs", tenant: str | None = "", **options: str
 ) -> int:
     """What `source add` does, for a kind that is no test's own; gives its id. Quiescence is 0 unless given."""
-    given = {"quiescence": "0", **options}
-    if kind == "sqlite":  # the only one that is given something to capture from; others may be empty still
+    given = settled_options(kind, name, {"quiescence": "0", **options})
+    if kind in ("sqlite", "postgres"):  # given something to capture from; others may be empty still
         prepare_source(kind, str(uri), given, world.clock, world.home / "mirrors")
     with world.registry.write() as session:
         return sources.add(

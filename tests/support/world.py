@@ -101,7 +101,7 @@ class World:
         capturer = open_capturer(self.settings, self.registry, self.clock)
         return Ingestion(
             self.settings, self.registry, self.store, self.searcher, self.encoders,
-            self.encoder.model, preparer, capturer, self.clock,
+            self.encoder.model, preparer, capturer, self.clock, self.clock.advance,
         )  # fmt: skip
 
     def close(self) -> None:

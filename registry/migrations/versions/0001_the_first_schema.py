@@ -48,6 +48,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_lease")),
     )
     op.create_table(
+        "suspended_owner",
+        sa.Column("email", sa.String(length=254), nullable=False),
+        sa.Column("suspended_at", UtcDateTime(), nullable=False),
+        sa.Column("suspended_by", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("email", name=op.f("pk_suspended_owner")),
+    )
+    op.create_table(
         "tenant",
         sa.Column("id", sa.String(length=80), nullable=False),
         sa.Column("name", sa.String(length=64), nullable=False),
@@ -82,6 +89,7 @@ def upgrade() -> None:
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("delivered_at", UtcDateTime(), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_attempt_at", UtcDateTime(), nullable=True),
         sa.Column("error", sa.String(), nullable=False),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenant.id"], name=op.f("fk_alert_tenant_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_alert")),
@@ -105,6 +113,22 @@ def upgrade() -> None:
     with op.batch_alter_table("api_key", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_api_key_tenant_id"), ["tenant_id"], unique=False)
 
+    op.create_table(
+        "build_progress",
+        sa.Column("tenant_id", sa.String(length=80), nullable=False),
+        sa.Column("run", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=12), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("stage", sa.String(length=40), nullable=False),
+        sa.Column("total", sa.Integer(), nullable=False),
+        sa.Column("ready", sa.Integer(), nullable=False),
+        sa.Column("done", sa.Integer(), nullable=False),
+        sa.Column("started_at", UtcDateTime(), nullable=False),
+        sa.Column("stage_started_at", UtcDateTime(), nullable=False),
+        sa.Column("updated_at", UtcDateTime(), nullable=False),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenant.id"], name=op.f("fk_build_progress_tenant_id")),
+        sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_build_progress")),
+    )
     op.create_table(
         "canary",
         sa.Column("tenant_id", sa.String(length=80), nullable=False),
@@ -189,6 +213,7 @@ def upgrade() -> None:
         sa.Column("chunks", sa.Integer(), nullable=False),
         sa.Column("error", sa.String(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("forgotten", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenant.id"], name=op.f("fk_parsed_document_tenant_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_parsed_document")),
         sa.UniqueConstraint(
@@ -356,6 +381,17 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_chunk_text_sha256"), ["text_sha256"], unique=False)
 
     op.create_table(
+        "embedding_usage",
+        sa.Column("tenant_id", sa.String(length=80), nullable=False),
+        sa.Column("source_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("texts", sa.Integer(), nullable=False),
+        sa.Column("seconds", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["source_id"], ["source.id"], name=op.f("fk_embedding_usage_source_id")),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenant.id"], name=op.f("fk_embedding_usage_tenant_id")),
+        sa.PrimaryKeyConstraint("tenant_id", "source_id", "day", name=op.f("pk_embedding_usage")),
+    )
+    op.create_table(
         "generation_pin",
         sa.Column("tenant_id", sa.String(), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
@@ -388,6 +424,21 @@ def upgrade() -> None:
         batch_op.create_index("ix_head_scope", ["scope", "source_id", "content_sha256"], unique=False)
 
     op.create_table(
+        "replication_slot",
+        sa.Column("source_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("wal_status", sa.String(length=16), nullable=False),
+        sa.Column("retained_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("safe_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("limit_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("oldest", sa.String(length=24), nullable=False),
+        sa.Column("held_since", UtcDateTime(), nullable=False),
+        sa.Column("danger_since", UtcDateTime(), nullable=True),
+        sa.Column("observed_at", UtcDateTime(), nullable=False),
+        sa.ForeignKeyConstraint(["source_id"], ["source.id"], name=op.f("fk_replication_slot_source_id")),
+        sa.PrimaryKeyConstraint("source_id", name=op.f("pk_replication_slot")),
+    )
+    op.create_table(
         "source_commit",
         sa.Column("source_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("seq", sa.Integer(), nullable=False),
@@ -402,6 +453,24 @@ def upgrade() -> None:
             "source_id", "epoch", "position", name=op.f("uq_source_commit_source_id_epoch_position")
         ),
     )
+    op.create_table(
+        "source_row",
+        sa.Column("source_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("relation", sa.String(length=8), nullable=False),
+        sa.Column("identity", sa.String(length=32), nullable=False),
+        sa.Column("link", sa.String(length=32), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("label", sa.String(length=80), nullable=True),
+        sa.Column("scope", sa.String(length=80), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
+        sa.ForeignKeyConstraint(["source_id"], ["source.id"], name=op.f("fk_source_row_source_id")),
+        sa.PrimaryKeyConstraint("source_id", "relation", "identity", name=op.f("pk_source_row")),
+    )
+    with op.batch_alter_table("source_row", schema=None) as batch_op:
+        batch_op.create_index("ix_source_row_key", ["source_id", "relation", "key"], unique=False)
+        batch_op.create_index("ix_source_row_link", ["source_id", "relation", "link"], unique=False)
+        batch_op.create_index(batch_op.f("ix_source_row_scope"), ["scope"], unique=False)
+
     op.create_table(
         "tenant_commit",
         sa.Column("source_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -419,6 +488,30 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["source_id"], ["source.id"], name=op.f("fk_tenant_commit_source_id")),
         sa.PrimaryKeyConstraint("source_id", "scope", "seq", name=op.f("pk_tenant_commit")),
     )
+    op.create_table(
+        "dead_letter",
+        sa.Column("tenant_id", sa.String(length=80), nullable=False),
+        sa.Column("change_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("source_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("parsed_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("error", sa.String(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("retries", sa.Integer(), nullable=False),
+        sa.Column("first_seen", UtcDateTime(), nullable=False),
+        sa.Column("last_seen", UtcDateTime(), nullable=False),
+        sa.Column("decided_by", sa.String(), nullable=False),
+        sa.Column("decided_at", UtcDateTime(), nullable=True),
+        sa.ForeignKeyConstraint(["change_id"], ["change.id"], name=op.f("fk_dead_letter_change_id")),
+        sa.ForeignKeyConstraint(["parsed_id"], ["parsed_document.id"], name=op.f("fk_dead_letter_parsed_id")),
+        sa.ForeignKeyConstraint(["source_id"], ["source.id"], name=op.f("fk_dead_letter_source_id")),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenant.id"], name=op.f("fk_dead_letter_tenant_id")),
+        sa.PrimaryKeyConstraint("tenant_id", "change_id", name=op.f("pk_dead_letter")),
+    )
+    with op.batch_alter_table("dead_letter", schema=None) as batch_op:
+        batch_op.create_index("ix_dead_letter_source", ["tenant_id", "source_id", "key"], unique=False)
+
     op.create_table(
         "generation_document",
         sa.Column("tenant_id", sa.String(), nullable=False),
@@ -452,13 +545,25 @@ def upgrade() -> None:
 def downgrade() -> None:
     # ### commands auto generated by Alembic - please adjust! ###
     op.drop_table("generation_document")
+    with op.batch_alter_table("dead_letter", schema=None) as batch_op:
+        batch_op.drop_index("ix_dead_letter_source")
+
+    op.drop_table("dead_letter")
     op.drop_table("tenant_commit")
+    with op.batch_alter_table("source_row", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_source_row_scope"))
+        batch_op.drop_index("ix_source_row_link")
+        batch_op.drop_index("ix_source_row_key")
+
+    op.drop_table("source_row")
     op.drop_table("source_commit")
+    op.drop_table("replication_slot")
     with op.batch_alter_table("head", schema=None) as batch_op:
         batch_op.drop_index("ix_head_scope")
 
     op.drop_table("head")
     op.drop_table("generation_pin")
+    op.drop_table("embedding_usage")
     with op.batch_alter_table("chunk", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_chunk_text_sha256"))
 
@@ -505,6 +610,7 @@ def downgrade() -> None:
 
     op.drop_table("canary_run")
     op.drop_table("canary")
+    op.drop_table("build_progress")
     with op.batch_alter_table("api_key", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_api_key_tenant_id"))
 
@@ -521,6 +627,7 @@ def downgrade() -> None:
         )
 
     op.drop_table("tenant")
+    op.drop_table("suspended_owner")
     op.drop_table("lease")
     op.drop_table("embedding_model")
     op.drop_table("content")

@@ -13,6 +13,10 @@ from pathlib import Path
 from retrieval.errors import IndexUnavailable
 from retrieval.index.edge.layout import LOCK
 
+_ABSENT = (
+    "it was never sealed here, or it was removed; `holdfast rebuild` makes one that is live or retained again"
+)
+
 
 class GenerationLock:
     """Held from its making until `release`. Releasing twice is no error."""
@@ -32,7 +36,7 @@ class GenerationLock:
         """A shared lock. Raises IndexUnavailable where there is no such directory, or not any more."""
         lock = cls._open(directory, fcntl.LOCK_SH)
         if lock is None:
-            raise IndexUnavailable(f"{subject} is not on disk: it was never sealed here, or it was removed")
+            raise IndexUnavailable(f"{subject} is not on disk: {_ABSENT}")
         return lock
 
     @classmethod

@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import qdrant_edge as edge
 
-from retrieval.errors import IndexCorrupt
+from retrieval.errors import DiskFull, IndexCorrupt
+from retrieval.index.edge.room import says_full
 from retrieval.index.point import IndexPoint, joined_document_id, point_digest
 from retrieval.lexical.terms import SparseWeights
 
@@ -59,11 +60,13 @@ def create(directory: Path, dimension: int) -> edge.EdgeShard:
 
 
 def load(directory: Path, dimension: int, subject: object) -> edge.EdgeShard:
-    """An existing shard. Raises IndexCorrupt where the engine cannot load it."""
+    """An existing shard. Raises IndexCorrupt where the engine cannot load it, DiskFull for want of room."""
     try:
         return edge.EdgeShard.load(str(directory), configuration(dimension))
     except Exception as error:  # the engine raises nothing more precise
-        raise IndexCorrupt(f"the index engine cannot open {subject}: rebuild it ({error})") from error
+        if says_full(error):  # it writes its configuration again whenever it opens
+            raise DiskFull(f"{subject} cannot be opened on a full disk: free some room") from error
+        raise IndexCorrupt(f"the index engine cannot open {subject}: `holdfast rebuild` ({error})") from error
 
 
 def upsert(shard: edge.EdgeShard, points: Sequence[IndexPoint]) -> None:

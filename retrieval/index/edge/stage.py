@@ -15,11 +15,12 @@ import numpy.typing as npt
 import qdrant_edge as edge
 
 from registry.crash_points import crash_point
-from retrieval.errors import DimensionMismatch, GenerationExists
+from retrieval.errors import DimensionMismatch, GenerationExists, IndexCorrupt
 from retrieval.index.edge import shard as engine
-from retrieval.index.edge.files import digest_tree, sync, sync_tree
+from retrieval.index.edge.files import allocated_bytes, digest_tree, sync, sync_tree
 from retrieval.index.edge.layout import POSTINGS, SHARD, UNDIGESTED
 from retrieval.index.edge.lock import GenerationLock
+from retrieval.index.edge.room import disk_errors, estimate, require
 from retrieval.index.edge.search import OpenShard
 from retrieval.index.manifest import Manifest
 from retrieval.index.point import IndexPoint
@@ -41,6 +42,7 @@ class EdgeStage:
         shard: edge.EdgeShard,
         target: Path,
         token: str,
+        displaced: Path | None = None,
     ) -> None:
         self.ref = ref
         self.spec = spec
@@ -49,6 +51,7 @@ class EdgeStage:
         self._lock = lock
         self._open: edge.EdgeShard | None = shard
         self._target = target
+        self._displaced = displaced
 
     def digests(self) -> dict[str, str]:
         return {point.chunk_id: point.digest() for point in engine.stored_points(self._shard)}
@@ -61,7 +64,9 @@ class EdgeStage:
                 if len(point.vector) != self.spec.dimension:
                     subject = f"chunk {point.chunk_id} of {self.ref}"
                     raise DimensionMismatch(subject, self.spec.dimension, len(point.vector))
-            engine.upsert(self._shard, batch)
+            require(self._directory, estimate(batch), self.ref)
+            with disk_errors(self.ref):
+                engine.upsert(self._shard, batch)
             crash_point("stage:upserted")
             total += len(batch)
         return total
@@ -73,7 +78,13 @@ class EdgeStage:
             crash_point("stage:deleted")
         return len(given)
 
-    def seal(self) -> SealedGeneration:
+    def seal(self, expected: str | None = None) -> SealedGeneration:
+        # Vacuuming writes what is kept once more before the old segments go.
+        require(self._directory, allocated_bytes(self._directory), self.ref)
+        with disk_errors(self.ref):
+            return self._seal(expected)
+
+    def _seal(self, expected: str | None) -> SealedGeneration:
         engine.index_names(self._shard)
         engine.vacuum(self._shard)
         crash_point("seal:vacuumed")
@@ -81,6 +92,11 @@ class EdgeStage:
         self._close_shard()
         crash_point("seal:flushed")
         sealed = self._read_back()
+        if expected is not None and sealed.digest != expected:
+            raise IndexCorrupt(
+                f"{self.ref} was built again as {sealed.digest[:12]}, but it was recorded as {expected[:12]}: "
+                "what the registry stores of it is no longer what it was built from; ingest again"
+            )
         self._write_manifest(sealed)
         crash_point("seal:manifest-written")
         sync_tree(self._directory)
@@ -134,6 +150,9 @@ class EdgeStage:
         Manifest(self.ref, self.spec, sealed.digest, sealed.points, files).write(self._directory)
 
     def _move_into_place(self) -> None:
+        if self._displaced is not None and self._target.exists():
+            os.rename(self._target, self._displaced)
+            crash_point("seal:displaced")
         # A rename replaces an empty directory but no other, so that nothing sealed can be overwritten.
         try:
             os.rename(self._directory, self._target)

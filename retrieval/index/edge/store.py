@@ -7,6 +7,7 @@ import shutil
 import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeAlias
 
 import qdrant_edge as edge
 
@@ -18,11 +19,14 @@ from retrieval.index.edge.layout import LOCK, POSTINGS, SHARD, UNDIGESTED, Layou
 from retrieval.index.edge.lock import GenerationLock
 from retrieval.index.edge.open_shards import OpenShards
 from retrieval.index.edge.reader import EdgeReader
+from retrieval.index.edge.room import disk_errors, require
 from retrieval.index.edge.search import OpenShard
 from retrieval.index.edge.stage import EdgeStage
-from retrieval.index.manifest import Manifest, read_manifest
+from retrieval.index.manifest import FILE_NAME, Manifest, read_manifest
 from retrieval.index.postings import Postings
 from retrieval.index.store import GenerationRef, IndexSpec
+
+_Seal: TypeAlias = tuple[int, int, int]
 
 
 class EdgeGenerationStore:
@@ -31,25 +35,29 @@ class EdgeGenerationStore:
     def __init__(self, root: Path, open_shards: int = 64) -> None:
         self._layout = Layout(root)
         self._shards: OpenShards[GenerationRef, OpenShard] = OpenShards(open_shards)
-        self._verified: dict[GenerationRef, Manifest] = {}
+        self._verified: dict[GenerationRef, tuple[_Seal, Manifest]] = {}
         self._verifying = threading.Lock()
 
-    def stage(self, ref: GenerationRef, spec: IndexSpec, base: GenerationRef | None = None) -> EdgeStage:
+    def stage(
+        self, ref: GenerationRef, spec: IndexSpec, base: GenerationRef | None = None, *, replace: bool = False
+    ) -> EdgeStage:
         target = self._layout.generation(ref)
-        if target.exists():
+        if target.exists() and not replace:
             raise GenerationExists(f"{ref} was sealed before: a number is never used again")
         token = secrets.token_hex(8)
         directory = self._layout.stage(ref.tenant, token)
         directory.mkdir(parents=True)
         lock = GenerationLock.create(directory)
         try:
-            shard = self._first_shard(directory / SHARD, ref, spec, base)
+            with disk_errors(ref):
+                shard = self._first_shard(directory / SHARD, ref, spec, base)
         except BaseException:
             shutil.rmtree(directory)
             lock.release()
             raise
         crash_point("stage:begun")
-        return EdgeStage(ref, spec, directory, lock, shard, target, token)
+        displaced = self._layout.removed(ref.tenant) if replace else None
+        return EdgeStage(ref, spec, directory, lock, shard, target, token, displaced)
 
     def open(self, ref: GenerationRef, model: str | None = None) -> EdgeReader:
         lock = GenerationLock.share(self._layout.generation(ref), ref)
@@ -104,22 +112,30 @@ class EdgeGenerationStore:
         with self.open(base) as reader:
             if (reader.spec.model, reader.spec.dimension) != (spec.model, spec.dimension):
                 raise ModelMismatch(f"{base}, the base of {ref},", reader.spec.model, spec.model)
+            require(directory.parent, allocated_bytes(self._layout.generation(base)), ref)
             copy_tree(self._layout.generation(base) / SHARD, directory)
         crash_point("stage:copied")
         return engine.load(directory, spec.dimension, ref)
 
     def _verified_manifest(self, ref: GenerationRef) -> Manifest:
-        """The manifest; the first time in this process, after every file was compared with it."""
+        """The manifest; the first time in this process, after every file was compared with it.
+
+        A generation that was rebuilt meanwhile is another directory: it is compared and opened anew.
+        """
+        directory = self._layout.generation(ref)
+        seal = _seal_of(directory)
         known = self._verified.get(ref)
-        if known is not None:
-            return known
+        if known is not None and known[0] == seal:
+            return known[1]
         with self._verifying:
-            if ref not in self._verified:
-                directory = self._layout.generation(ref)
-                manifest = read_manifest(directory, ref)
-                _verify(directory, manifest)
-                self._verified[ref] = manifest
-            return self._verified[ref]
+            known = self._verified.get(ref)
+            if known is not None and known[0] == seal:
+                return known[1]
+            self._shards.discard(ref)
+            manifest = read_manifest(directory, ref)
+            _verify(directory, manifest)
+            self._verified[ref] = (seal, manifest)
+            return manifest
 
     def _forget_removed(self) -> None:
         """Close shards that another process removed, which hold their disk space until then."""
@@ -138,6 +154,15 @@ class EdgeGenerationStore:
         return OpenShard(engine.load(directory / SHARD, manifest.spec.dimension, manifest.ref), postings)
 
 
+def _seal_of(directory: Path) -> _Seal:
+    """What tells one sealing of a generation from another; nothing where there is no manifest."""
+    try:
+        found = (directory / FILE_NAME).stat()
+    except FileNotFoundError:
+        return (0, 0, 0)
+    return (found.st_dev, found.st_ino, found.st_mtime_ns)
+
+
 def _check_model(manifest: Manifest, model: str | None) -> None:
     if model is not None and model != manifest.spec.model:
         raise ModelMismatch(str(manifest.ref), built_with=manifest.spec.model, asked_for=model)
@@ -149,7 +174,8 @@ def _verify(directory: Path, manifest: Manifest) -> None:
     if wrong:
         raise IndexCorrupt(
             f"{manifest.ref}: {len(wrong)} of its files do not match the manifest, first {wrong[0]}: "
-            "roll back to a retained generation or rebuild this one"
+            f"`holdfast rebuild --tenant {manifest.ref.tenant}` makes it again from what is stored, or roll back "
+            "to a retained generation"
         )
 
 

@@ -82,7 +82,7 @@ def test_a_failed_write_leaves_nothing(registry: Registry) -> None:
         fail()
     with registry.read() as session:
         assert tenants.active(session) == []
-        assert alerts.undelivered(session) == []
+        assert alerts.undelivered(session, START) == []
 
 
 def test_times_come_back_aware_and_naive_ones_are_refused(registry: Registry) -> None:

@@ -69,11 +69,11 @@ def test_an_alert_waits_until_it_is_delivered(registry: Registry) -> None:
             ids.append(raised.id)
     with registry.write() as session:
         alerts.record_delivery(session, ids[0], START)
-        alerts.record_delivery(session, ids[1], START, error="no answer")
+        alerts.record_failure(session, ids[1], START, "no answer")
     with registry.read() as session:
-        waiting = alerts.undelivered(session)
+        waiting = alerts.undelivered(session, START + alerts.FIRST_PAUSE)
         assert [(a.id, a.attempts, a.error) for a in waiting] == [(ids[1], 1, "no answer"), (ids[2], 0, "")]
-        assert [a.id for a in alerts.undelivered(session, limit=1)] == [ids[1]]
+        assert [a.id for a in alerts.undelivered(session, START + alerts.FIRST_PAUSE, limit=1)] == [ids[1]]
 
 
 def test_run_keys_count_attempts_with_growing_pauses(registry: Registry) -> None:

@@ -272,7 +272,8 @@ def test_crash_points_are_all_there() -> None:
         for line in path.read_text().splitlines()
         if 'crash_point("' in line
     }
-    assert found == set(CRASHES)
+    replacing = {"seal:displaced"}  # killed there by tests/acceptance/crash, where a generation is rebuilt
+    assert found - replacing == set(CRASHES)
 
 
 def test_a_reader_in_another_process_holds_its_generation(root: Path) -> None:

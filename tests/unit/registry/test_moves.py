@@ -50,6 +50,19 @@ def test_a_content_that_went_to_two_keys_stands_while_one_does() -> None:
     assert ended([*log, deletion("c", 3)], moves) == {(1, "a"), (1, "b"), (1, "c")}
 
 
+def test_of_two_that_moved_one_ends_with_each_key_that_goes() -> None:
+    both = [Deletion(1, key, 1, True, "same") for key in "ab"]
+    arrived: dict[Arrival, list[str]] = {(1, 1, "same"): ["c", "d"]}
+    assert ended(both, arrived) == set()
+    assert ended([*both, deletion("c", 2)], arrived) == {(1, "b"), (1, "c")}
+    assert len(ended([*both, deletion("c", 2), deletion("d", 3)], arrived)) == 4
+
+
+def test_of_two_that_moved_to_one_key_one_ends() -> None:
+    both = [Deletion(1, key, 1, True, "same") for key in "ab"]
+    assert ended(both, {(1, 1, "same"): ["c"]}) == {(1, "b")}
+
+
 def test_an_earlier_deletion_of_the_new_key_is_another_documents() -> None:
     log = [deletion("b", 1), deletion("a", 2, moved=True)]
     assert ended(log, arrivals(("a", 2, "b"))) == {(1, "b")}

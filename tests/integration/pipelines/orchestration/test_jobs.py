@@ -14,11 +14,17 @@ import pytest
 from pipelines.definitions import definitions
 from pipelines.ingestion.ingestion import Ingestion
 from pipelines.orchestration import resources
+from pipelines.orchestration.build_assets import REINDEX_TAG
 from pipelines.orchestration.partitions import synchronise
-from pipelines.orchestration.schedules import daily_canaries_schedule, ingest_schedule
+from pipelines.orchestration.schedules import (
+    daily_canaries_schedule,
+    daily_owners_schedule,
+    ingest_schedule,
+)
 from pipelines.orchestration.sensors import deliver_alerts, source_changes
-from registry import runs, tenants
+from registry import dead_letters, owners, runs, tenants
 from registry.verdicts import CHECKS
+from tests.support.fake_encoder import FakeEncoder
 from tests.support.world import TOPICS, World, empty_world, migrated_home, published, text_about, world
 
 __all__ = ["empty_world", "migrated_home", "published", "world"]
@@ -88,7 +94,7 @@ def test_every_name_is_the_design_s() -> None:
     assets = {key.to_user_string() for key in definitions.resolve_asset_graph().get_all_asset_keys()}
     assert assets == {
         "captured_changes", "documents", "chunks", "embeddings", "candidate_index", "published_index",
-        "canary_results",
+        "canary_results", "source_owners",
     }  # fmt: skip
     graph = definitions.resolve_asset_graph()
     named = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
@@ -97,13 +103,14 @@ def test_every_name_is_the_design_s() -> None:
         ("captured_changes", "deletions_expected"),
         ("published_index", "fresh"),
         ("canary_results", "live_canary_recall"),
+        ("source_owners", "sources_owned"),
     }
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         assert node.owners, f"{key} has no owner"
         assert node.description, f"{key} has no description"
         assert node.kinds, f"{key} has no kind"
-        assert node.partitions_def is not None
+        assert (node.partitions_def is None) == (key == dg.AssetKey("source_owners"))
 
 
 def test_a_change_is_published_with_numbers_that_the_ui_plots(job: Job) -> None:
@@ -328,5 +335,128 @@ def test_too_many_documents_in_quarantine_are_an_unhealthy_source(job: Job) -> N
     assert job.launch().success
     result = job.launch()
     assert checks(result)["source_healthy"] is False
+    assert metadata_of(result, "captured_changes")["quarantined/docs"] == 3
+    (alert,) = job.world.alerts("too_many_in_quarantine")
+    assert "23% of the documents of source docs" in alert.subject
     job.world.set_contract(quarantine_share=0.5)
     assert checks(job.launch())["source_healthy"] is True
+    job.world.set_contract(quarantine_share=0.1)
+    with job.world.registry.write() as session:
+        dead_letters.drop(session, job.world.tenant, "ann", job.world.clock(), ["broken0", "broken1"])
+    mended = job.launch()
+    assert checks(mended)["source_healthy"] is True, "what a person dropped no longer counts"
+    numbers = metadata_of(mended, "captured_changes")
+    assert (numbers["quarantined/docs"], numbers["dropped/docs"]) == (1, 2)
+
+
+def metadata_of(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
+    (event,) = result.asset_materializations_for_node(asset)
+    return {name: value.value for name, value in event.metadata.items()}
+
+
+def test_the_daily_job_looks_at_sources_too(job: Job) -> None:
+    job.world.script().fail("connection refused")
+    result = job.launch("daily_canaries")
+    assert result.success, failures(result)
+    assert checks(result)["source_healthy"] is False, "a source that is down asks for no run of its own"
+    assert checks(result)["live_canary_recall"] is True
+
+
+def test_a_tenant_that_was_never_published_has_its_daily_run(job: Job) -> None:
+    other = job.world.add_tenant("other")
+    job.world.add_tenant("empty")
+    job.world.tenant = other
+    job.world.add_source("second")
+    with dg.build_schedule_context(
+        job.instance,
+        scheduled_execution_time=datetime.fromisoformat("2026-01-02T06:00:00+00:00"),
+        resources={"ingestion": resources.IngestionResource()},
+        repository_def=definitions.get_repository_def(),
+    ) as context:
+        asked = {request.partition_key.split("-")[0] for request in daily_canaries_schedule(context)}
+    assert asked == {"acme", "other"}
+    job.world.commit({"e0": text_about(TOPICS[11])}, source="second")
+    job.world.capture()
+    job.world.clock.advance(10**6)
+    assert checks(job.launch("daily_canaries"))["fresh"] is False
+
+
+def owners_run(job: Job) -> dg.ExecuteInProcessResult:
+    found = definitions.resolve_job_def("daily_owners")
+    return found.execute_in_process(instance=job.instance, raise_on_error=False)
+
+
+def test_orphaned_sources_are_listed_daily_with_what_they_cost(job: Job) -> None:
+    result = owners_run(job)
+    assert result.success, failures(result)
+    assert checks(result) == {"sources_owned": True}
+    with job.world.registry.write() as session:
+        owners.suspend(session, "o@example.org", "ann", job.world.clock())
+    result = owners_run(job)
+    assert result.success, "an orphan stops nothing"
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "acme: docs" in str(evaluation.description)
+    numbers = metadata_of(result, "source_owners")
+    assert (numbers["sources"], numbers["orphaned"], numbers["orphaned_documents"]) == (1, 1, 10)
+    assert numbers["orphaned_content_bytes"] > 1000
+    assert numbers["orphaned_index_bytes"] > 1000
+    assert numbers["orphaned_embedded_texts_30d"] > 0
+    assert "| acme: docs | o@example.org |" in numbers["orphans"]
+    owners_run(job)
+    (alert,) = job.world.alerts("source_orphaned")
+    assert "holdfast owner list" in alert.subject
+
+
+def test_the_sources_of_a_suspended_tenant_are_listed_though_it_has_no_partition(job: Job) -> None:
+    with job.world.registry.write() as session:
+        tenants.suspend(session, tenants.find(session, job.world.tenant), True)
+    synchronise(job.instance, job.world.registry)
+    result = owners_run(job)
+    assert checks(result) == {"sources_owned": False}
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert "its tenant is suspended" in str(evaluation.description)
+
+
+def test_owners_are_looked_at_by_one_run_a_day(job: Job) -> None:
+    moment = datetime.fromisoformat("2026-01-02T06:30:00+00:00")
+    with dg.build_schedule_context(job.instance, scheduled_execution_time=moment) as context:
+        data = daily_owners_schedule.evaluate_tick(context)
+    (request,) = data.run_requests or []
+    assert request.partition_key is None
+
+
+def test_a_tagged_run_builds_everything_anew(job: Job) -> None:
+    found = definitions.resolve_job_def("ingest")
+    result = found.execute_in_process(
+        partition_key=job.world.tenant,
+        instance=job.instance,
+        raise_on_error=False,
+        tags={REINDEX_TAG: "true"},
+    )
+    assert result.success, failures(result)
+    assert job.live() == 2
+    with job.world.reading() as session:
+        outcome = runs.outcome(session, result.run_id)
+    assert outcome is not None
+    assert (outcome["embedded"], outcome["work"]["reindexed"]) == (0, "asked for")
+
+
+def test_a_long_stage_is_observed_while_it_runs(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.orchestration.log_progress.OBSERVED_EVERY", 0.0)
+    job.world.use_encoder(FakeEncoder("other"))
+    result = job.launch()
+    assert result.success, failures(result)
+    seen: dict[str, list[dict[str, Any]]] = {}
+    for event in result.all_events:
+        if event.event_type_value == "ASSET_OBSERVATION":
+            observation: Any = event.event_specific_data
+            found = observation.asset_observation
+            assert found.partition == job.world.tenant
+            numbers = {name: value.value for name, value in found.metadata.items()}
+            seen.setdefault(found.asset_key.to_user_string(), []).append(numbers)
+    assert set(seen) == {"embeddings", "candidate_index"}, "nothing had to be parsed"
+    last = seen["embeddings"][-1]
+    assert set(last) == {"done", "left", "per_second", "eta_seconds"}
+    assert (last["left"], last["eta_seconds"]) == (0, 0.0)
+    assert len(seen["candidate_index"]) <= 10

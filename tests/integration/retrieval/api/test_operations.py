@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event, select
 
-from registry import contracts, publication, sources, tenants
+from registry import builds, contracts, dead_letters, publication, sources, tenants
 from registry.schema import Tenant
 from retrieval.api.app import create_app
 from retrieval.api.schemas import ContractResponse, ErrorResponse, GenerationResponse, SearchRequest
@@ -312,7 +312,7 @@ def test_a_scrape_of_many_tenants_takes_few_statements(api: Api) -> None:
     with api.registry.write() as session:
         for n in range(200):
             tenants.create(session, f"tenant-{n}", api.world.clock())
-    assert statements() == before <= 8
+    assert statements() == before <= 12
     started = time.perf_counter()
     found = samples(api)
     assert time.perf_counter() - started < 2
@@ -320,8 +320,50 @@ def test_a_scrape_of_many_tenants_takes_few_statements(api: Api) -> None:
 
 
 def test_a_suspended_tenant_is_in_no_gauge(api: Api) -> None:
+    api.world.commit(unreadable={"locked": "permission denied"})
+    api.world.run()
+    with api.registry.write() as session:
+        builds.begin(session, api.world.tenant, "run", "update", "", api.world.clock())
     api.suspend()
-    assert not [key for key in samples(api) if key[0] == "holdfast_documents"]
+    assert not [
+        key for key in samples(api) if ("tenant", api.world.tenant) in key[1] and "source_" not in key[0]
+    ]
+
+
+def test_dead_letters_are_counted_by_source_and_state(api: Api) -> None:
+    def count(state: str) -> float:
+        labels = (("source", "docs"), ("state", state), ("tenant", api.world.tenant))
+        return samples(api).get(("holdfast_dead_letters", labels), 0)
+
+    api.world.commit(unreadable={f"locked{n}": "permission denied" for n in range(3)})
+    api.world.run()
+    assert count("waiting") == 3
+    with api.registry.write() as session:
+        dead_letters.drop(session, api.world.tenant, "ann", api.world.clock(), ["locked0"])
+    assert (count("waiting"), count("dropped")) == (2, 1)
+
+
+def test_a_build_under_way_is_seen_with_what_is_left(api: Api) -> None:
+    world, tenant = api.world, ("tenant", api.world.tenant)
+    world.use_encoder(FakeEncoder("other"))
+    found: list[dict[Any, float]] = []
+    encode = world.encoder.encode
+
+    def watched(texts: Any) -> Any:
+        world.clock.advance(2)
+        found.append(samples(api))
+        return encode(texts)
+
+    world.encoder.encode = watched  # type: ignore[method-assign]
+    outcome = world.build("swap")
+    labels = (("kind", "reindex"), ("stage", "embeddings"), tenant)
+    second = found[1]
+    assert second["holdfast_build_running", labels] == 1
+    assert second["holdfast_build_done", labels] == 8
+    assert second["holdfast_build_left", labels] == outcome.embedded - 8
+    assert second["holdfast_build_rate", labels] == 4.0
+    assert second["holdfast_build_eta_seconds", labels] == (outcome.embedded - 8) / 4
+    assert not [key for key in samples(api) if key[0].startswith("holdfast_build")]
 
 
 def test_every_metric_has_a_help_text(shared_api: Api) -> None:

@@ -1,0 +1,74 @@
+"""`holdfast pause …`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cli.formatting import table
+from cli.logs import configure
+from cli.opening import settings
+from cli.options import Json, commands
+from cli.output import console, note, show
+from gateway_client.operating import operator
+
+app = commands(
+    "A switch for model calls of one tenant, lane, model or feature; it works at once, everywhere."
+)
+
+
+class Kind(StrEnum):
+    TENANT = "tenant"
+    LANE = "lane"
+    MODEL = "model"
+    FEATURE = "feature"
+
+
+What = Annotated[Kind, typer.Argument(metavar="KIND", help="tenant, lane, model or feature.")]
+Which = Annotated[str, typer.Argument(metavar="NAME", help="Which one.")]
+
+
+@app.callback()
+def quietly() -> None:
+    configure(settings(), spoken=False)
+
+
+@app.command()
+def add(
+    kind: What,
+    name: Which,
+    reason: Annotated[str, typer.Option(help="Told to everybody who is refused.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Refuse every call of it from now on; what is on its way ends."""
+    with operator() as op:
+        op.pause(kind.value, name, reason)
+    document = {"kind": kind.value, "value": name, "reason": reason, "paused": True}
+    show(as_json, document, lambda: console().print(f"{kind.value} {name} is paused"))
+
+
+@app.command()
+def remove(kind: What, name: Which, as_json: Json = False) -> None:
+    """Let it go on."""
+    with operator() as op:
+        lifted = op.resume(kind.value, name)
+    document = {"kind": kind.value, "value": name, "paused": False, "lifted": lifted}
+    told = "goes on" if lifted else "was not paused"
+    show(as_json, document, lambda: console().print(f"{kind.value} {name} {told}"))
+
+
+@app.command("list")
+def list_pauses(as_json: Json = False) -> None:
+    """What is paused, and why."""
+    with operator() as op:
+        found = op.pauses()
+
+    def render() -> None:
+        if not found:
+            note("Nothing is paused.")
+            return
+        console().print(table(("kind", "name", "reason"), [tuple(row.values()) for row in found]))
+
+    show(as_json, found, render)

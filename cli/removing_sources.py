@@ -1,0 +1,79 @@
+"""Removing a source: its documents hidden at once, and what capture made at the source removed there."""
+
+from __future__ import annotations
+
+import time
+
+from cli.formatting import without_password
+from cli.opening import mirrors
+from pipelines.errors import SourceError
+from pipelines.sources.kinds import dispose_source
+from registry import leases, sources
+from registry.clock import utc_now
+from registry.database import Registry
+from registry.errors import LeaseHeld
+from registry.schema import Source
+from registry.settings import Settings
+
+PAUSE = 0.1
+
+
+def remove_source(registry: Registry, settings: Settings, source: Source) -> list[str]:
+    """Take the source from the capturer for good, then clean up at the source; gives what a person must still do.
+
+    A look that is under way is waited for, for as long as its lease lasts. Raises LeaseHeld where it lasts longer.
+    """
+    _take_away(registry, settings, source)
+    return _clean_up(settings, source)
+
+
+def remove_slots(registry: Registry, settings: Settings, tenant_id: str) -> list[str]:
+    """Before a tenant is erased: what its sources made elsewhere, which nothing will know of afterwards.
+
+    Nothing is waited for: a capture of theirs that is under way loses its lease. Gives what a person must still do.
+    """
+    with registry.read() as session:
+        found = [source for source in sources.of_tenant(session, tenant_id) if source.tenant_id == tenant_id]
+    left: list[str] = []
+    for source in found:
+        if "slot" in source.options:
+            with registry.write() as session:
+                leases.bar(session, leases.capture_lease(source.id))
+            left += _clean_up(settings, source)
+    return left
+
+
+def _clean_up(settings: Settings, source: Source) -> list[str]:
+    try:
+        dispose_source(source.kind, source.uri, source.options, utc_now, mirrors(settings))
+    except SourceError as error:
+        return [_left_behind(source, str(error))]
+    return []
+
+
+def _take_away(registry: Registry, settings: Settings, source: Source) -> None:
+    name, holder = leases.capture_lease(source.id), leases.Holder.current(f"remove-{source.id}")
+    deadline = time.monotonic() + settings.lease_seconds
+    while True:
+        try:
+            with registry.write() as session:
+                leases.acquire(session, name, holder, settings.lease_seconds, utc_now())
+                sources.remove(session, source, utc_now())
+                leases.bar(session, name)
+        except LeaseHeld:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE)
+        else:
+            return
+
+
+def _left_behind(source: Source, error: str) -> str:
+    slot = source.options.get("slot", "")
+    remedy = (
+        f"its replication slot keeps WAL there until somebody runs SELECT pg_drop_replication_slot('{slot}'); "
+        f"and DROP PUBLICATION {source.options.get('publication', slot)}"
+        if slot
+        else "remove by hand what capture made there"
+    )
+    return f"source {source.name} is removed here, but not cleaned up at its place: {without_password(error)}. {remedy}"

@@ -1,0 +1,128 @@
+"""The live pointer: forward, or back by a rollback that is on record; and what readers saw of it in time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.acceptance.consistency.check_generations import difference
+from tests.acceptance.consistency.record import Answered, Move, Record
+from tests.acceptance.consistency.truth import Truth
+from tests.acceptance.consistency.violations import Violation
+
+FOREVER = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Reign:
+    """A generation's time as the live one: it may have begun at `since`, was surely over by `until`."""
+
+    number: int
+    kind: str
+    since: int
+    until: int
+
+
+def check_order(truth: Truth) -> Iterator[Violation]:
+    """Moves against the record, positions against moves, answers against both, and the end."""
+    record = truth.record
+    for tenant in record.sources:
+        moves, faults = _ordered(record, tenant)
+        yield from faults
+        yield from _positions(truth, tenant, moves)
+        yield from _answers(record, tenant, _reigns(moves))
+    yield from _end(truth)
+
+
+def _ordered(record: Record, tenant: str) -> tuple[list[Move], list[Violation]]:
+    """The moves in the registry's order, and those that either side does not know of."""
+    waiting: dict[tuple[str, int], list[Move]] = defaultdict(list)
+    for move in record.moves:
+        if move.tenant == tenant:
+            waiting[move.kind, move.number].append(move)
+    found: list[Move] = []
+    faults: list[Violation] = []
+    for kind, number in record.moved[tenant]:
+        if waiting[kind, number]:
+            found.append(waiting[kind, number].pop(0))
+        elif not record.crashes:  # who died may have published without living to tell
+            faults.append(Violation("went_back", f"{tenant}: {kind} of {number} by nobody"))
+        else:
+            found.append(Move(tenant, "publish", number, 0, FOREVER))
+    lost = [move for moves in waiting.values() for move in moves]
+    faults += [Violation("went_back", f"{tenant}: no record of the {m.kind} of {m.number}") for m in lost]
+    return found, faults
+
+
+def _positions(truth: Truth, tenant: str, moves: list[Move]) -> Iterator[Violation]:
+    before: dict[str, int] = {}
+    for move in moves:
+        audited = truth.record.audited.get((tenant, move.number))
+        if audited is None:
+            yield Violation("untruthful", f"{tenant}: generation {move.number} was live and never read")
+            continue
+        places = {s: truth.logs[s].commit(position) for s, position in audited.positions.items()}
+        now = {source: place for source, place in places.items() if place is not None}
+        back = [source for source, place in now.items() if place < before.get(source, 0)]
+        if back and move.kind != "rollback":
+            yield Violation("went_back", f"{tenant}: publishing {move.number} took {back} back")
+        before = now
+
+
+def _reigns(moves: list[Move]) -> list[Reign]:
+    ends = [*(move.ended for move in moves[1:]), FOREVER]
+    return [Reign(m.number, m.kind, m.began, end) for m, end in zip(moves, ends, strict=False)]
+
+
+def _answers(record: Record, tenant: str, reigns: list[Reign]) -> Iterator[Violation]:
+    """Each live answer is of a generation that was live meanwhile; who asks later is told nothing older.
+
+    The API may answer from the one before while it loads the next, but not after a rollback.
+    """
+    for through in ("search", "api"):
+        asked = [a for a in record.answers if (a.tenant, a.through, a.as_of) == (tenant, through, None)]
+        asked.sort(key=lambda answer: answer.began)
+        ended: list[tuple[int, int]] = []  # when an answer was complete, and the reign that it was of
+        for answer in asked:
+            floor = max((reign for moment, reign in ended if moment < answer.began), default=0)
+            possible = [n for n, r in enumerate(reigns) if n >= floor and _fits(reigns, n, answer)]
+            if possible:
+                ended.append((answer.ended, possible[0]))
+                ended = _newest(ended, answer.began)
+            else:
+                yield Violation("went_back", f"{tenant} was told by {through} of {answer.generation}")
+
+
+def _fits(reigns: list[Reign], number: int, answer: Answered) -> bool:
+    reign = reigns[number]
+    if reign.number != answer.generation or reign.since > answer.ended:
+        return False
+    if answer.through == "search":
+        return reign.until > answer.began
+    over = [r for r in reigns[number + 1 :] if r.kind == "rollback"]
+    return not over or _end_of(reigns, over[0]) > answer.began
+
+
+def _end_of(reigns: list[Reign], reign: Reign) -> int:
+    """When the move that began a reign was surely over: the end of the reign before it."""
+    return reigns[reigns.index(reign) - 1].until
+
+
+def _newest(ended: list[tuple[int, int]], moment: int) -> list[tuple[int, int]]:
+    """Only what can still matter: those not over yet, and the furthest of those that are."""
+    over = sorted((entry for entry in ended if entry[0] < moment), key=lambda entry: entry[1])
+    return over[-1:] + [entry for entry in ended if entry[0] >= moment]
+
+
+def _end(truth: Truth) -> Iterator[Violation]:
+    """When all was quiet, what is served is each source as it is."""
+    for answer in truth.record.final:
+        for source in truth.record.sources[answer.tenant]:
+            writer = truth.logs[source].writer
+            view = truth.view(writer, len(writer.history.commits) - 1, answer.tenant)
+            said = {key: d for (name, key), d in answer.documents.items() if name == source}
+            wrong = sorted(view.keys() ^ said.keys())
+            wrong += [key for key in sorted(view.keys() & said.keys()) if difference(said[key], view[key])]
+            if wrong:
+                yield Violation("not_converged", f"{answer.tenant}: {source} in the end: {wrong[:5]}")
