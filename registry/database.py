@@ -17,6 +17,8 @@ from sqlalchemy.orm import Session
 
 from registry.errors import SchemaOutdated
 
+# Each of the capturer's threads reads, writes and renews a lease at once.
+CONNECTIONS = 32
 SQLITE_BUSY_MS = 60_000
 
 
@@ -91,9 +93,11 @@ def _committing(session: Session) -> Iterator[None]:
 
 def _engine(url: str) -> Engine:
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+        return create_engine(url, pool_pre_ping=True, hide_parameters=True, max_overflow=CONNECTIONS)
     # A failing statement's error names no values: they may be a document's text.
-    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_MS / 1000}, hide_parameters=True)
+    engine = create_engine(
+        url, connect_args={"timeout": SQLITE_BUSY_MS / 1000}, hide_parameters=True, max_overflow=CONNECTIONS
+    )
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

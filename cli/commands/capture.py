@@ -17,6 +17,7 @@ from cli.options import Json, single
 from cli.output import console, note, show
 from cli.stopping import stopped_by_signals
 from pipelines.capture.capturer import Captured, Capturer
+from pipelines.capture.continuous import ContinuousCapture
 from registry.settings import Settings
 
 app = single()
@@ -66,14 +67,15 @@ def _line(one: Captured) -> tuple[object, ...]:
 
 def _again_and_again(capturer: Capturer, settings: Settings, stop: threading.Event) -> dict[str, Any]:
     totals = {"looks": 0, "commits": 0, "upserts": 0, "deletes": 0}
+
+    def say(one: Captured) -> None:
+        totals["looks"] += 1
+        for name in ("commits", "upserts", "deletes"):
+            totals[name] += getattr(one, name)
+        _say(one)
+
     log.info("capturing every %g s", settings.capture_interval)
-    while not stop.is_set():
-        for one in capturer.catch_up_all():
-            totals["looks"] += 1
-            for name in ("commits", "upserts", "deletes"):
-                totals[name] += getattr(one, name)
-            _say(one)
-        stop.wait(settings.capture_interval)
+    ContinuousCapture(capturer, settings.capture_interval, say).run(stop)
     return totals
 
 

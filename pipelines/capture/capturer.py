@@ -90,6 +90,11 @@ class Capturer:
             found = sources.capturable(session, tenant_id) if tenant_id else sources.present(session)
         return [self._patiently(source.id, patience) for source in found]
 
+    def source_ids(self) -> list[int]:
+        """Every source that is there to be looked at."""
+        with self._registry.read() as session:
+            return [source.id for source in sources.present(session)]
+
     def _patiently(self, source_id: int, patience: float) -> Captured:
         captured = self.catch_up(source_id)
         while captured.busy and patience > 0:

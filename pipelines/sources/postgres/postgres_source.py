@@ -173,6 +173,11 @@ class PostgresSource:
             yield from self._follow(cursor, position, state, heads)
         except NotKept as error:
             gap = str(error)
+        except SourceUnavailable as error:
+            # Before PostgreSQL 18 a publication that is gone keeps even what came before from being decoded.
+            if drift is None:
+                raise
+            raise drift from error
         if gap:
             yield from self._snapshot(connection, gap, cursor.state)
         if drift is not None:

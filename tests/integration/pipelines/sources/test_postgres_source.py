@@ -839,7 +839,7 @@ def test_a_page_is_its_sections_in_order(pages):
     assert captured.texts()["1"] == "lead\n\n## two\n\ny\n\n## ten\n\nx\n\nz"
     with_lead = captured.documents
     alone = Captured()
-    alone.catch_up(pages.prepared(**SECTIONS))
+    alone.catch_up(pages.prepared(**SECTIONS, slot="another"))
     assert alone.texts()["1"] == with_lead["1"].content.decode().removeprefix("lead\n\n")
 
 
