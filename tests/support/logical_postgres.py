@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from pipelines.sources.kinds import dispose_source, open_source, prepare_source
+from pipelines.sources.postgres import slot
 from pipelines.sources.postgres.postgres_source import PostgresSource
 from tests.support.captured import utc_now
 
@@ -132,10 +133,8 @@ class Database:
     def drop(self) -> None:
         if self.connection.closed or self.connection.broken:
             self.connection = self.server.connected(self.name)
-        self.query(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s",
-            self.name,
-        )
+        for name in self.slots():
+            slot.drop(self.connection, name)
         self.connection.close()
         self.server.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
-from tests.acceptance.consistency.check_generations import states_of
-from tests.acceptance.consistency.invariants import broken
+from tests.acceptance.consistency.check_generations import broken_in
 from tests.acceptance.consistency.record import Answered, Audited
 from tests.acceptance.consistency.truth import Accident, Truth
 from tests.acceptance.consistency.violations import Violation
@@ -38,7 +37,7 @@ def check_answers(truth: Truth) -> Iterator[Violation]:
         yield from _names(answer, audited, what)
         if audited is None:
             continue
-        for fault in broken(states_of(answer.documents)):
+        for fault in broken_in(answer.documents):
             yield Violation("invariant", f"{what}: {fault}")
         possible = {
             source: _possible(truth, captured, answer, audited, source) for source in audited.positions

@@ -19,7 +19,7 @@ def check_generations(truth: Truth) -> Iterator[Violation]:
         if frozenset(audited.documents) != audited.listed:
             odd = sorted(frozenset(audited.documents) ^ audited.listed)
             yield Violation("torn_state", f"{what}: its index and its list differ in {odd[:3]}")
-        for fault in broken(states_of(audited.documents)):
+        for fault in broken_in(audited.documents):
             yield Violation("invariant", f"{what}: {fault}")
         if set(audited.positions) != set(truth.record.sources[audited.tenant]):
             yield Violation("untruthful", f"{what} names sources {sorted(audited.positions)}")
@@ -27,13 +27,13 @@ def check_generations(truth: Truth) -> Iterator[Violation]:
             yield from _against_source(truth, audited, source, position, what)
 
 
-def states_of(documents: Documents) -> Mapping[str, str]:
-    """What each document says of itself, by key."""
-    found = {
-        key: state for (_, key), served in documents.items() for text in served.texts
-        if (state := state_of_text(text)) is not None
-    }  # fmt: skip
-    return {**{key: "nothing 0" for _, key in documents}, **found}
+def broken_in(documents: Documents) -> list[str]:
+    """What does not hold of the documents of a source, source by source: each says its state in its text."""
+    found: dict[str, dict[str, str]] = {}
+    for (source, key), served in documents.items():
+        said = [state for text in served.texts if (state := state_of_text(text)) is not None]
+        found.setdefault(source, {})[key] = said[0] if said else "nothing 0"
+    return [fault for states in found.values() for fault in broken(states)]
 
 
 def difference(served: Served, expected: Expected) -> str:

@@ -18,7 +18,7 @@ from pipelines.sources.fingerprint import fingerprint
 from pipelines.sources.kinds import open_source
 from pipelines.sources.postgres import postgres_source
 from pipelines.sources.postgres.following import broken_history
-from pipelines.sources.source import Change, Commit, Delete, Upsert
+from pipelines.sources.source import Change, Commit, Delete, Unreadable, Upsert
 from pipelines.sources.source import Source as OpenSource
 from registry import changelog, generations, publication
 from registry.schema import Change as ChangeRow
@@ -95,7 +95,7 @@ def stale_tenant_map(patch: Patch) -> None:
 def metadata_is_no_change(patch: Patch) -> None:
     """Only a new text counts as a change, not a new title or new metadata."""
 
-    def blind(change: Change) -> str:
+    def blind(change: Upsert | Unreadable) -> str:
         return fingerprint(replace(change, title="", metadata={}) if isinstance(change, Upsert) else change)
 
     patch.setattr(append, "fingerprint", blind)

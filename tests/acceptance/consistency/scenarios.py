@@ -47,10 +47,11 @@ def shared_table(
     timing: Timing,
     *,
     tenants: tuple[str, ...] = TENANTS,
+    repositories: bool = False,
     api: bool = False,
     **parts: Any,
 ) -> Iterator[Trial]:
-    """Tenants in one table, and pages that wander among them."""
+    """Tenants in one table, and pages that wander among them; with `repositories` each has one beside it."""
     with opened_world(home, **parts) as world, ExitStack() as stack:
         stack.callback(writer.close)
         ids = {tenant: world.add_tenant(tenant) for tenant in tenants}
@@ -62,8 +63,11 @@ def shared_table(
         record = Record(seed, {name: writer}, dict.fromkeys(tenants, (name,)), timing.quiescence)
         trial = Trial(
             world, record, ids, {name: source_id}, {t: (writer, work) for t, work in works.items()},
-            (writer, nomads),
+            nomads=(writer, nomads),
         )  # fmt: skip
+        if repositories:
+            trial.second, added = _with_repositories(trial, home, timing)
+            trial.source_ids = {name: source_id, **added}
         _make_ready(trial, stack, api)
         yield trial
 
@@ -78,17 +82,7 @@ def own_repositories(
         ids = {tenant: world.add_tenant(tenant) for tenant in tenants}
         record = Record(seed, {}, {}, timing.quiescence)
         trial = Trial(world, record, ids, {}, {})
-        workloads: dict[str, tuple[Writer, Workload]] = {}
-        source_ids: dict[str, int] = {}
-        for tenant in tenants:
-            writer = GitWriter(home.parent / f"{home.name}-{tenant}.git", f"{tenant}-docs", world.clock)
-            work = Workload(tenant, random.Random(f"{seed}/{tenant}"))
-            writer.commit(work.founding())
-            name = writer.history.source
-            source_ids[name] = _add_source(world, writer, timing, ids[tenant])
-            record.writers[name], record.sources[tenant] = writer, (name,)
-            workloads[tenant] = writer, work
-        trial.source_ids, trial.workloads = source_ids, workloads
+        trial.workloads, trial.source_ids = _with_repositories(trial, home, timing)
         _make_ready(trial, stack, api)
         yield trial
 
@@ -101,6 +95,25 @@ def wiki(folder: Path) -> SqliteWriter:
 def wiki_in_postgres(database: Database) -> PostgresWriter:
     """The shared table in PostgreSQL."""
     return PostgresWriter(database)
+
+
+def _with_repositories(
+    trial: Trial, home: Path, timing: Timing
+) -> tuple[dict[str, tuple[Writer, Workload]], dict[str, int]]:
+    """A repository for each tenant, as a source of its own; its writer, and its id."""
+    workloads: dict[str, tuple[Writer, Workload]] = {}
+    source_ids: dict[str, int] = {}
+    for tenant, tenant_id in trial.tenants.items():
+        path = home.parent / f"{home.name}-{tenant}.git"
+        writer = GitWriter(path, f"{tenant}-docs", trial.world.clock)
+        work = Workload(tenant, random.Random(f"{trial.record.seed}/{tenant}/git"))
+        writer.commit(work.founding())
+        name = writer.history.source
+        source_ids[name] = _add_source(trial.world, writer, timing, tenant_id)
+        trial.record.writers[name] = writer
+        trial.record.sources[tenant] = (*trial.record.sources.get(tenant, ()), name)
+        workloads[tenant] = writer, work
+    return workloads, source_ids
 
 
 def _add_source(world: World, writer: Writer, timing: Timing, tenant: str | None) -> int:

@@ -1,6 +1,6 @@
 """The consistency checker at work: no violation in what Holdfast does, and each mutant caught.
 
-HOLDFAST_SEED runs other trials than usual (a failing one's seed is in its message), HOLDFAST_FULL=1 long ones.
+CONSISTENCY_SEED runs other trials than usual (a failing one's seed is in its message), HOLDFAST_FULL=1 long ones.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from tests.acceptance.consistency.trial import Trial
 from tests.acceptance.consistency.violations import Violation
 from tests.support.datasets import FULL
 
-SEED = os.environ.get("HOLDFAST_SEED", "1")
-KINDS = ("sqlite", "git", "postgres")
+SEED = os.environ.get("CONSISTENCY_SEED", "1")
+KINDS = ("sqlite", "git", "postgres", "sqlite and git")
 SEEDS = [f"{SEED}.{n}" for n in range(8)] if FULL else [SEED]
 STEPS = 1_500 if FULL else 100
 TRANSACTIONS = 1_000 if FULL else 30
 MUTANT_STEPS, AT_A_TIME = 400, 20
 SHOWN = 10
-STEPPED = {"sqlite": TRIALS_CLOCK, "git": TRIALS_CLOCK, "postgres": MACHINES_CLOCK}
-THREADED = {"sqlite": MACHINES_CLOCK, "git": GITS_CLOCK, "postgres": MACHINES_CLOCK}
+STEPPED = {kind: MACHINES_CLOCK if kind == "postgres" else TRIALS_CLOCK for kind in KINDS}
+THREADED = {kind: GITS_CLOCK if "git" in kind else MACHINES_CLOCK for kind in KINDS}
 
 
 class RealClock:
@@ -78,7 +78,9 @@ class Opened:
         home, seed = self._folder / "home", f"{kind}, seed {seed}"
         if kind == "git":
             return own_repositories(home, seed, timing, **parts)
-        if kind == "sqlite":
+        if kind == "sqlite and git":
+            parts["repositories"] = True
+        if kind.startswith("sqlite"):
             return shared_table(home, seed, wiki(self._folder), timing, **parts)
         writer = wiki_in_postgres(self._request.getfixturevalue("database"))
         return shared_table(home, seed, writer, timing, **parts)

@@ -34,7 +34,8 @@ EVERYTHING = 1_000
 class Trial:
     """The steps. `tenants` maps names to ids, `source_ids` sources to theirs; `api` and its keys are optional.
 
-    `around` is called where a step lets others in between its parts.
+    `second` has the writers of tenants with a second source; `around` is called where a step lets others in
+    between its parts.
     """
 
     world: World
@@ -42,6 +43,7 @@ class Trial:
     tenants: Mapping[str, str]
     source_ids: Mapping[str, int]
     workloads: Mapping[str, tuple[Writer, Workload]]
+    second: Mapping[str, tuple[Writer, Workload]] = field(default_factory=dict)
     nomads: tuple[Writer, Nomads] | None = None
     api: Api | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
@@ -51,8 +53,10 @@ class Trial:
     # Writers.
 
     def write(self, tenant: str) -> None:
-        """One transaction of a tenant's writer."""
+        """One transaction of one of a tenant's writers."""
         writer, workload = self.workloads[tenant]
+        if tenant in self.second and workload.random.random() < 0.5:
+            writer, workload = self.second[tenant]
         rows = {key: page for key, page in writer.history.rows.items() if key.startswith(f"{tenant}.")}
         writer.commit(workload.transaction(rows))
 

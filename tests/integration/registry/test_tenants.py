@@ -24,8 +24,10 @@ from registry import (
     leases,
     publication,
     runs,
+    slots,
     tenants,
 )
+from registry import source_rows as kept_rows
 from registry import sources as source_rows
 from registry.canaries import Answer, Question
 from registry.changelog import PinnedAt
@@ -41,6 +43,7 @@ from registry.errors import (
     TenantSuspended,
 )
 from registry.schema import Base, Change, Chunk, Content, Head, ParsedDocument, Source, Tenant, Vector
+from registry.source_rows import KeptRow
 from tests.support.registry_rows import (
     START,
     add_source,
@@ -137,6 +140,12 @@ def fill_every_table(session: Session, tenant_id: str) -> None:
     runs.record_outcome(session, f"run-{tenant_id[:8]}", tenant_id, {"status": "published"}, START)
     alerts.raise_alert(session, tenant_id, "kind", f"about {tenant_id}", {"tenant": tenant_id}, START)
     leases.acquire(session, leases.capture_lease(source.id), leases.Holder.current("capturer"), 30, START)
+    kept_row = KeptRow("page", tenant_id[:5], "", f"of {tenant_id}", None, tenant_id.encode())
+    kept_rows.write(session, source.id, [(kept_row, tenant_id)])
+    slots.record(
+        session, source.id, START, name=f"of_{tenant_id[:5]}", wal_status="reserved", retained_bytes=1,
+        safe_bytes=None, limit_bytes=1, oldest="0/1",
+    )  # fmt: skip
     failed = dead_letters.Failed(change.id, source.id, "a.md", f"of {tenant_id}", parsed.id)
     dead_letters.record(session, tenant_id, [failed], set(), START)
     builds.begin(session, tenant_id, "run", "reindex", f"of {tenant_id}", START)

@@ -34,7 +34,8 @@ def test_an_address_without_a_password_hides_nothing():
 
 
 @pytest.mark.parametrize(
-    "address", ["postgres://h/db", "postgresql://h/db", "postgresql+psycopg://h/db", "postgresql:///db?host=/tmp"]
+    "address",
+    ["postgres://h/db", "postgresql://h/db", "postgresql+psycopg://h/db", "postgresql:///db?host=/tmp"],
 )
 def test_spellings_of_an_address(address):
     assert Server(address).name.startswith("PostgreSQL database db at ")

@@ -1,0 +1,356 @@
+"""The ledger for asynchronous code: admissions are waited for, settlements cannot be cancelled.
+
+One per process and event loop. Everything that touches the store runs in its threads, by priority; what was
+submitted there runs even when the task that submitted it is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from gateway_client.errors import ClientClosed, DeadlineExceeded, GatewayError, StoreUnavailable
+from gateway_client.lanes import Lane
+from gateway_client.ledger.calls import Claimed
+from gateway_client.ledger.entries import Answer, Ask, CallRow, Effect, Ending, Notices, Settlement, new_id
+from gateway_client.ledger.transactions import Transactions
+from gateway_client.pools.declared import PoolConfig
+from gateway_client.store.database import Database
+from gateway_client.store.threads import Priority, StoreThreads
+from gateway_client.wake import Peer, Presence, presence
+
+T = TypeVar("T")
+LIVENESS_SECONDS = 0.5
+POLL_SECONDS = 1.0
+TIDY_SECONDS = 60.0
+# A store that takes longer than this to answer is not there.
+STORE_SECONDS = 10.0
+_LOST = Answer()
+
+
+class Ledger:
+    """Admission, settlement and recovery, shared with every other process on the same store."""
+
+    def __init__(self, database: Database) -> None:
+        self.worker = new_id()
+        self._database = database
+        self._transactions = Transactions(database)
+        self._threads = StoreThreads(database.threads)
+        self._presence: Presence = presence(database, self.worker)
+        self._waiters: dict[str, tuple[str, asyncio.Future[Answer]]] = {}
+        self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._looking = False
+        self._peers_found: list[Peer] = []
+        self._unsettled: list[tuple[str, str, Settlement, Ending | None]] = []
+        self._run_caps: dict[tuple[str, str], int] = {}
+        self._peers_at = 0.0
+
+    async def open(self, pools: dict[str, PoolConfig]) -> None:
+        """Sign on, clear up after the dead, declare the pools. Raises StoreUnavailable."""
+        self._loop = asyncio.get_running_loop()
+        await self._ask(Priority.LOOK, lambda: self._sign_on(pools))
+        for duty in (self._watch_peers(), self._poll(), self._tidy()):
+            self._start(duty)
+
+    def _sign_on(self, pools: dict[str, PoolConfig]) -> None:
+        self._presence.appear(self._woken)
+        self._transactions.register(self._presence, os.getpid(), socket.gethostname()[:200])
+        self._transactions.declare(pools)
+        self._tell(self._transactions.recover(self._presence))
+
+    async def admit(self, ask: Ask) -> Answer:
+        """Wait until an attempt may be sent. Returns a grant or a refusal. Raises DeadlineExceeded, StoreUnavailable.
+
+        Cancelled at any moment, it leaves nothing held.
+        """
+        priority = Priority.BATCH if ask.lane == Lane.BATCH else Priority.INTERACTIVE
+        return await self._wait_for(
+            ask.pool, ask.id, ask.patience, priority, lambda: self._transactions.admit(ask)
+        )
+
+    async def requeue(
+        self, pool: str, attempt: str, effect: Effect, *, backoff: float, patience: float
+    ) -> Answer:
+        """After a rejection: wait again with the same hold, in the old place."""
+
+        def work() -> tuple[Answer, Notices]:
+            done, notices = self._transactions.requeue(pool, attempt, effect, backoff)
+            # It may have been granted again by the same transaction; then the notices say so.
+            return (notices.answers.get(self.worker, {}).get(attempt, _LOST) if done else _LOST), notices
+
+        return await self._wait_for(pool, attempt, patience, Priority.SETTLE, work)
+
+    async def _wait_for(
+        self,
+        pool: str,
+        attempt: str,
+        patience: float,
+        priority: Priority,
+        work: Callable[[], tuple[Answer, Notices]],
+    ) -> Answer:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + patience
+        waiter: asyncio.Future[Answer] = loop.create_future()
+        self._waiters[attempt] = pool, waiter
+        submitted = self._submit(priority, work)
+        try:
+            async with asyncio.timeout_at(until):
+                answer = await self._result(submitted, None)
+                answer = await waiter if answer.waiting else answer
+        except TimeoutError as error:
+            self._undo(submitted, pool, attempt)
+            raise DeadlineExceeded(
+                f"the call's time was up while it waited for a slot of pool {pool!r}: nothing is being sent"
+            ) from error
+        except BaseException:
+            self._undo(submitted, pool, attempt)
+            raise
+        finally:
+            self._waiters.pop(attempt, None)
+        if answer.waiting:
+            self._undo(submitted, pool, attempt)
+            raise StoreUnavailable(
+                f"worker {self.worker} was taken for dead while it waited for pool {pool!r}; ask again"
+            )
+        if answer.refusal is not None and answer.queued:
+            self._undo(submitted, pool, attempt)
+        return answer
+
+    def _undo(self, submitted: Future[Any], pool: str, attempt: str) -> None:
+        """Whatever was or will be written of this attempt is taken back, after it was."""
+        if submitted.cancel():
+            return
+        submitted.add_done_callback(lambda _: self._withdraw(pool, attempt))
+
+    def _withdraw(self, pool: str, attempt: str) -> None:
+        with contextlib.suppress(ClientClosed):  # closing clears everything up
+            self._submit(Priority.SETTLE, lambda: self._transactions.withdraw(pool, attempt))
+
+    def settle(
+        self, pool: str, attempt: str, settlement: Settlement, ending: Ending | None = None
+    ) -> Future[bool]:
+        """End an attempt. It is done whether or not anybody waits for the future."""
+        return self._submit(
+            Priority.SETTLE, lambda: self._transactions.settle(pool, attempt, settlement, ending)
+        )
+
+    async def settled(
+        self, pool: str, attempt: str, settlement: Settlement, ending: Ending | None = None
+    ) -> bool:
+        """End an attempt and wait until that is written. Raises StoreUnavailable."""
+        return await self._result(self.settle(pool, attempt, settlement, ending), STORE_SECONDS)
+
+    def settle_later(
+        self, pool: str, attempt: str, settlement: Settlement, ending: Ending | None = None
+    ) -> None:
+        """End an attempt as soon as the store is there again."""
+        self._unsettled.append((pool, attempt, settlement, ending))
+
+    async def cap_run(self, tenant: str, run: str, most: int) -> None:
+        """Limit what all calls of a run may cost together, in micro-dollars."""
+        if self._run_caps.get((tenant, run)) != most:
+            await self._ask(Priority.INTERACTIVE, lambda: self._transactions.cap_run(tenant, run, most))
+            self._run_caps[tenant, run] = most
+
+    async def claim(self, row: CallRow, *, buy_again: bool) -> Claimed:
+        """Become the one dispatcher of an idempotency key, or learn why not."""
+        submitted = self._threads.submit(
+            Priority.INTERACTIVE, lambda: self._transactions.claim(row, buy_again=buy_again)
+        )
+        try:
+            return await self._result(submitted, STORE_SECONDS)
+        except asyncio.CancelledError:
+            if not submitted.cancel():
+                submitted.add_done_callback(lambda done: self._unclaim(done, row))
+            raise
+
+    def _unclaim(self, done: Future[Claimed], row: CallRow) -> None:
+        if not done.cancelled() and done.exception() is None and done.result().kind == "yours":
+            self.finish(Ending(done.result().call, "failed", "cancelled"))
+
+    def finish(self, ending: Ending) -> Future[None]:
+        """End a call that has no attempt left to settle."""
+        return self._threads.submit(Priority.SETTLE, lambda: self._transactions.finish(ending))
+
+    async def finished(self, ending: Ending) -> None:
+        """End a call and wait until that is written."""
+        await self._result(self.finish(ending), STORE_SECONDS)
+
+    async def spend_retry(self, pool: str) -> bool:
+        """Take a retry token from a pool, if it has one."""
+        submitted = self._submit(Priority.SETTLE, lambda: self._transactions.spend_retry(pool))
+        return await self._result(submitted, STORE_SECONDS)
+
+    async def close(self) -> None:
+        """Sign off: what is still open is charged at its maximum, until a bill corrects it."""
+        if self._closed:
+            return
+        self._closed = True
+        for _, handle in self._timers.values():
+            handle.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(GatewayError):
+            await self._ask(Priority.BATCH, self._sign_off)
+        await asyncio.get_running_loop().run_in_executor(None, self._threads.close)
+        self._presence.vanish()
+        self._database.close()
+
+    def _sign_off(self) -> None:
+        notices = self._transactions.sign_off(self.worker)
+        self._ping(notices)
+
+    def abandon(self) -> None:
+        """After a fork, in the child: let go of everything without a word to the parent's store."""
+        self._closed = True
+        self._presence.abandon()
+        self._database.engine.dispose(close=False)
+
+    # -- work in the store's threads
+
+    def _submit(self, priority: Priority, work: Callable[[], tuple[T, Notices]]) -> Future[T]:
+        def told() -> T:
+            found, notices = work()
+            self._tell(notices)
+            return found
+
+        return self._threads.submit(priority, told)
+
+    async def _ask(self, priority: Priority, work: Callable[[], T]) -> T:
+        return await self._result(self._threads.submit(priority, work), STORE_SECONDS)
+
+    async def _result(self, submitted: Future[T], seconds: float | None) -> T:
+        """The future's result; cancelling the wait does not cancel what was submitted."""
+        try:
+            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(submitted)), seconds)
+        except TimeoutError as error:
+            submitted.cancel()
+            raise StoreUnavailable(
+                f"the gateway's store at {self._database.place} did not answer within {STORE_SECONDS:g} s: "
+                "nothing is sent without a ledger"
+            ) from error
+
+    def _tell(self, notices: Notices) -> None:
+        """From a store's thread: answer own waiters, wake other workers."""
+        own = notices.answers.pop(self.worker, {})
+        self._ping(notices)
+        if (own or notices.again or notices.next_in) and self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._heed, own, notices)
+
+    def _ping(self, notices: Notices) -> None:
+        others = set(notices.answers) - {self.worker}
+        if others:
+            addresses = {peer.id: peer.address for peer in self._peers()}
+            self._presence.ping(addresses[worker] for worker in others if worker in addresses)
+
+    def _peers(self) -> list[Peer]:
+        now = time.monotonic()
+        if now - self._peers_at > LIVENESS_SECONDS:
+            self._peers_found, self._peers_at = self._transactions.peers(), now
+        return self._peers_found
+
+    def _heed(self, own: dict[str, Answer], notices: Notices) -> None:
+        self._resolve(own)
+        if self._closed:
+            return
+        for pool in notices.again:
+            self._pump(pool)
+        for pool, seconds in notices.next_in.items():
+            self._set_timer(pool, seconds)
+
+    def _resolve(self, answers: dict[str, Answer]) -> None:
+        for attempt, answer in answers.items():
+            _, waiter = self._waiters.get(attempt, ("", None))
+            if waiter is not None and not waiter.done() and not answer.waiting:
+                waiter.set_result(answer)
+
+    # -- looking around
+
+    def _woken(self) -> None:
+        if self._loop is not None and not self._closed:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._look)
+
+    def _look(self) -> None:
+        """Ask the store what became of those that wait; one question at a time answers all."""
+        if self._looking or self._closed or not self._waiters:
+            return
+        self._looking = True
+        self._start(self._look_once())
+
+    async def _look_once(self) -> None:
+        waiting = {attempt for attempt, (_, waiter) in self._waiters.items() if not waiter.done()}
+        try:
+            found = await self._ask(Priority.LOOK, lambda: self._transactions.answers(self.worker))
+        except GatewayError:
+            return  # the next look, or the deadline, tells
+        finally:
+            self._looking = False
+        self._resolve({attempt: found[attempt] for attempt in waiting if attempt in found})
+
+    def _set_timer(self, pool: str, seconds: float) -> None:
+        assert self._loop is not None
+        if not any(name == pool for name, _ in self._waiters.values()):
+            return
+        when = self._loop.time() + max(0.0, seconds)
+        before = self._timers.get(pool)
+        if before is not None and before[0] <= when:
+            return
+        if before is not None:
+            before[1].cancel()
+        self._timers[pool] = when, self._loop.call_at(when, self._fire, pool)
+
+    def _fire(self, pool: str) -> None:
+        self._timers.pop(pool, None)
+        self._pump(pool)
+
+    def _pump(self, pool: str) -> None:
+        if not self._closed:
+            self._submit(Priority.LOOK, lambda: self._transactions.pump(pool))
+
+    def _start(self, duty: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(duty)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _watch_peers(self) -> None:
+        while True:
+            await asyncio.sleep(LIVENESS_SECONDS)
+            with contextlib.suppress(GatewayError):
+                await self._ask(Priority.LOOK, self._recover)
+
+    def _recover(self) -> None:
+        self._tell(self._transactions.recover(self._presence))
+        if all(peer.id != self.worker for peer in self._peers()):
+            self._transactions.register(self._presence, os.getpid(), socket.gethostname()[:200])
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            self._look()
+            await self._settle_old()
+            for pool in {name for name, _ in self._waiters.values()}:
+                self._pump(pool)
+
+    async def _settle_old(self) -> None:
+        for pending in list(self._unsettled):
+            with contextlib.suppress(StoreUnavailable):
+                await self.settled(*pending)
+                self._unsettled.remove(pending)
+
+    async def _tidy(self) -> None:
+        while True:
+            await asyncio.sleep(TIDY_SECONDS)
+            with contextlib.suppress(GatewayError):
+                await self._ask(Priority.BATCH, self._transactions.tidy)

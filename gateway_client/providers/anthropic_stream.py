@@ -1,0 +1,155 @@
+"""Anthropic's stream: a message's start, its blocks, its stop reason with the usage, its stop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gateway_client.errors import ProviderError, Truncated
+from gateway_client.messages import Reply, StreamEvent, ToolCall, Usage
+from gateway_client.providers.anthropic_usage import usage_of
+from gateway_client.providers.sse import Event, EventDecoder
+from gateway_client.providers.wire import json_object, malformed, mapping, some_text, text
+
+
+class AnthropicStream:
+    """One streamed answer. `reply_of` reads a whole message, `error_of` an error object; the arguments of a call
+    of `answer_tool` are the answer's text."""
+
+    def __init__(
+        self,
+        reply_of: Callable[[Mapping[str, Any]], Reply],
+        error_of: Callable[[Mapping[str, Any]], ProviderError],
+        answer_tool: str,
+    ) -> None:
+        self._reply_of = reply_of
+        self._error_of = error_of
+        self._answer_tool = answer_tool
+        self._events = EventDecoder()
+        self._message: dict[str, Any] = {}
+        self._blocks: dict[int, dict[str, Any]] = {}
+        self._open: set[int] = set()
+        self._usage: dict[str, Any] = {}
+        self._text: list[str] = []
+        self._done = False
+
+    @property
+    def usage(self) -> Usage | None:
+        return usage_of(self._usage)
+
+    @property
+    def text(self) -> str:
+        return "".join(self._text)
+
+    @property
+    def finished(self) -> bool:
+        return self._done
+
+    def feed(self, data: bytes) -> list[StreamEvent]:
+        """See StreamParser."""
+        if self._done:
+            return []
+        found: list[StreamEvent] = []
+        for event in self._events.feed(data):
+            if self._done:
+                break
+            found += self._take(event)
+        return found
+
+    def close(self) -> Reply:
+        """See StreamParser."""
+        if not self._done:
+            raise Truncated("the stream ended without message_stop", kind="truncated", status=200)
+        if self._open or not some_text(self._message.get("stop_reason")):
+            raise Truncated("the stream ended without a stop reason", kind="truncated", status=200)
+        blocks = [_whole(block) for _, block in sorted(self._blocks.items())]
+        return self._reply_of(self._message | {"content": blocks, "usage": self._usage})
+
+    def _take(self, event: Event) -> list[StreamEvent]:
+        body = json_object(event.data)
+        match text(body.get("type")) or event.type:
+            case "message_start":
+                self._start(mapping(body.get("message")))
+            case "content_block_start":
+                return self._start_block(body)
+            case "content_block_delta":
+                return self._delta(body)
+            case "content_block_stop":
+                self._open.discard(_index(body))
+            case "message_delta":
+                self._end(body)
+            case "message_stop":
+                self._done = True
+            case "error":
+                raise self._error_of(body)
+        return []  # a ping, or an event of later years: to be ignored, says the documentation
+
+    def _start(self, message: Mapping[str, Any]) -> None:
+        if self._message:
+            raise malformed("the stream starts twice")
+        self._message = {"type": "message", "role": "assistant"} | dict(message)
+        self._usage = dict(mapping(message.get("usage")))
+
+    def _end(self, body: Mapping[str, Any]) -> None:
+        self._message |= {
+            key: value for key, value in mapping(body.get("delta")).items() if value is not None
+        }
+        # Counts here are cumulative: they replace those of the start.
+        self._usage |= {key: value for key, value in mapping(body.get("usage")).items() if value is not None}
+
+    def _start_block(self, body: Mapping[str, Any]) -> list[StreamEvent]:
+        index, block = _index(body), dict(mapping(body.get("content_block")))
+        if not self._message or index in self._blocks:
+            raise malformed("a block in the stream starts before its message, or twice")
+        first = text(block.get("text"))
+        self._blocks[index] = block | {"pieces": [first] if first else []}
+        self._open.add(index)
+        if block.get("type") == "tool_use" and block.get("name") != self._answer_tool:
+            return [
+                StreamEvent(tool_call=(index, ToolCall(text(block.get("id")), text(block.get("name")), "")))
+            ]
+        return self._say(block, first)
+
+    def _delta(self, body: Mapping[str, Any]) -> list[StreamEvent]:
+        index, delta = _index(body), mapping(body.get("delta"))
+        if index not in self._open:
+            raise malformed("a piece in the stream belongs to no open block")
+        block = self._blocks[index]
+        if delta.get("type") == "text_delta":
+            block["pieces"].append(text(delta.get("text")))
+            return self._say(block, text(delta.get("text")))
+        if delta.get("type") != "input_json_delta":
+            return []
+        piece = text(delta.get("partial_json"))
+        block["pieces"].append(piece)
+        if block.get("name") == self._answer_tool:
+            return self._say(block, piece)
+        return [StreamEvent(tool_call=(index, ToolCall("", "", piece)))] if piece else []
+
+    def _say(self, block: Mapping[str, Any], piece: str) -> list[StreamEvent]:
+        if not piece or block.get("type") not in ("text", "tool_use"):
+            return []
+        self._text.append(piece)
+        return [StreamEvent(text=piece)]
+
+
+def _index(body: Mapping[str, Any]) -> int:
+    index = body.get("index")
+    if type(index) is not int:
+        raise malformed("a block in the stream has no index")
+    return index
+
+
+def _whole(block: dict[str, Any]) -> dict[str, Any]:
+    """The block as an answer that was not streamed would hold it; arguments that are not JSON stay text."""
+    pieces = "".join(block["pieces"])
+    found = {key: value for key, value in block.items() if key != "pieces"}
+    if found.get("type") == "text":
+        found["text"] = pieces
+    elif pieces:
+        try:
+            found["input"] = json.loads(pieces)
+        except ValueError:
+            found["input"] = pieces
+    return found
