@@ -17,7 +17,7 @@ from cli.formatting import build_progress, plural, size, span, without_password
 from cli.overview import TenantOverview, index_bytes, overview
 from pipelines.capture.health import in_quarantine, quarantine
 from pipelines.ownership import OwnedSource, owned_sources
-from registry import builds, changelog, contracts, generations, models, sources, tenants
+from registry import builds, changelog, contracts, generations, models, slots, sources, tenants
 from registry.database import Registry
 from registry.errors import SchemaOutdated
 from registry.schema import Alert, EmbeddingModel, Tenant
@@ -204,9 +204,14 @@ def _build(session: Session, tenant: Tenant, now: datetime) -> Iterator[Finding]
 
 def _source(session: Session, owned: OwnedSource) -> Iterator[Finding]:
     subject = f"{owned.tenant}: source {owned.name}" if owned.tenant else f"source {owned.name}"
-    error = sources.find(session, owned.name, owned.tenant_id).error
+    found = sources.find(session, owned.name, owned.tenant_id)
+    error, slot = found.error, slots.of_source(session, found.id)
     if error:
         yield Finding(subject, "readable", "red", f"failing: {without_password(error)}")
+    if slot is not None:
+        danger = slots.danger(slot)
+        held = f"{slot.name} retains {size(slot.retained_bytes)} of WAL at the source"
+        yield Finding(subject, "slot", "red" if danger else "green", danger or held)
     if owned.orphaned:
         yield Finding(subject, "orphaned", "yellow", f"orphaned: {owned.why}; it costs {_cost(owned)}")
     if not error and not owned.orphaned:

@@ -349,11 +349,16 @@ class Call:
         if exchange.error is None:
             self.answered_by = ask.model
             ending = self._ending("done", "ok", exchange.reply)
+        ledger = self.means.ledger
+        if self.row.key is None:
+            # Nobody has to wait for it: until it is written, the hold stands for it.
+            ledger.settle_surely(ask.pool, ask.id, settlement, ending)
+            return
         try:
-            await self.means.ledger.settled(ask.pool, ask.id, settlement, ending)
+            await ledger.settled(ask.pool, ask.id, settlement, ending)
         except StoreUnavailable:
             # The provider has answered: the answer counts, and the ledger is told as soon as it can be.
-            self.means.ledger.settle_later(ask.pool, ask.id, settlement, ending)
+            ledger.settle_later(ask.pool, ask.id, settlement, ending)
 
     def _ending(self, state: str, outcome: str, reply: AnyReply | None = None) -> Ending:
         self.record.seconds = round(asyncio.get_running_loop().time() - self._began, 6)

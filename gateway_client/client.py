@@ -26,7 +26,7 @@ from gateway_client.ledger.ledger import Ledger
 from gateway_client.messages import ChatRequest, EmbeddingReply, EmbeddingRequest, Message, Reply, Tool
 from gateway_client.model import ModelSpec
 from gateway_client.policy import AnyTenant, Policy, TenantPolicy
-from gateway_client.pools.from_catalogue import declared_pools
+from gateway_client.pools.from_catalogue import declared_pools, monthly_caps
 from gateway_client.providers.provider import provider_of
 from gateway_client.records import Completion, Embeddings, Record, fingerprint, hashed
 from gateway_client.scopes import check_value
@@ -87,7 +87,7 @@ class GatewayClient:
         opening = lambda: open_database(self.settings.store, durable=self.settings.durable)  # noqa: E731
         ledger = Ledger(await loop.run_in_executor(None, opening))
         try:
-            await ledger.open(declared_pools(self.catalogue))
+            await ledger.open(declared_pools(self.catalogue), monthly_caps(self.catalogue))
         except BaseException:
             await ledger.close()
             raise
@@ -284,7 +284,6 @@ class GatewayClient:
             model=request.model,
             fingerprint=fingerprint(request),
             key=key,
-            record=record.to_json(),
         )
         kept = self._terms(caller.tenant).reply_retention or settings.reply_retention
         until = asyncio.get_running_loop().time() + (default if deadline is None else deadline)

@@ -33,6 +33,7 @@ Emit = Callable[[StreamEvent], None]
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 # Capacity, not illness: the slot is given back, the hold stays, and the attempt queues again.
 CAPACITY = (FailureKind.RATE_LIMITED,)
+GRACE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +83,12 @@ class Wire:
             exchange = await self._run()
         except NOT_SENT as error:
             exchange = self._unreachable(error)
+        except TimeoutError:  # an OSError, too
+            exchange = self._lost(Silent(self._told("no answer, or none for too long, within its limit")))
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             exchange = self._lost(
                 Truncated(self._told(f"the connection broke ({_named(error)})"), kind="reset")
             )
-        except TimeoutError:
-            exchange = self._lost(Silent(self._told("no answer, or none for too long, within its limit")))
         except ProviderError as error:
             exchange = self._broken(error)
         except ValueError as error:
@@ -173,7 +174,8 @@ class Wire:
             else:  # signs of life that carry no token are none
                 until = first_by if self.last_token is None else self.last_token + stall
             try:
-                async with asyncio.timeout_at(min(until, over)):
+                # A loop that lags must not take what has arrived already for silence.
+                async with asyncio.timeout_at(min(max(until, loop.time() + GRACE), over)):
                     chunk = await anext(chunks)
             except StopAsyncIteration:
                 return

@@ -13,7 +13,7 @@ from gateway_client.ledger.budgets import Use
 from gateway_client.ledger.terms import TermsCache
 from gateway_client.ledger.transactions import Transactions
 from gateway_client.pools.declared import PoolConfig
-from gateway_client.pools.from_catalogue import declared_pools
+from gateway_client.pools.from_catalogue import declared_pools, monthly_caps
 from gateway_client.scopes import Budget, Span, Unit
 from gateway_client.settings import GatewaySettings, gateway_settings
 from gateway_client.store.database import Database
@@ -44,7 +44,7 @@ class Operator:
 
     def declare(self, catalogue: Catalogue) -> None:
         """Write the pools of a catalogue."""
-        Transactions(self._database).declare(declared_pools(catalogue))
+        Transactions(self._database).declare(declared_pools(catalogue), monthly_caps(catalogue))
 
     def pools(self) -> list[dict[str, Any]]:
         """Every pool: what it promises, what it learned, who is in it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway_client.messages import ChatRequest, EmbeddingReply, EmbeddingRequest, Reply, ToolCall, Usage
@@ -48,7 +48,8 @@ class Record:
 
     def to_json(self) -> str:
         """As the store keeps it."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        told = {name: getattr(self, name) for name in self.__slots__}
+        return json.dumps({**told, "document_ids": list(self.document_ids)}, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Record:

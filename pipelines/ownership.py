@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -53,14 +54,9 @@ class _Fed:
 
 def owned_sources(session: Session, index_bytes_of: Callable[[str], int], now: datetime) -> list[OwnedSource]:
     """Every source with its owner and its cost, by tenant and name; shared ones first."""
-    gone = owners.suspended(session)
-    found = [_owned(session, source, gone, index_bytes_of, now) for source in sources.present(session)]
+    gone, known = owners.suspended(session), cache(index_bytes_of)
+    found = [_owned(session, source, gone, known, now) for source in sources.present(session)]
     return sorted(found, key=lambda source: (source.tenant or "", source.name))
-
-
-def orphans(session: Session, index_bytes_of: Callable[[str], int], now: datetime) -> list[OwnedSource]:
-    """The sources that somebody should adopt or remove."""
-    return [source for source in owned_sources(session, index_bytes_of, now) if source.orphaned]
 
 
 def _owned(

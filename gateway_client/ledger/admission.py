@@ -81,7 +81,7 @@ def _free(turn: Turn, ask: Ask) -> bool:
 
 def _lacks(turn: Turn, ask: Ask) -> float:
     need = limits.needs(ask.input_tokens, ask.max_output)
-    return limits.wait_for(turn.state.learned, need, turn.now)
+    return limits.wait_for(turn.state.limits(turn.declared, turn.now), need, turn.now)
 
 
 def _grant(turn: Turn, ask: Ask) -> Answer:
@@ -97,7 +97,7 @@ def _grant(turn: Turn, ask: Ask) -> Answer:
     row.update(granted=turn.now, sends=1, counters="\n".join(key.key for key in keys))
     turn.connection.execute(_INSERT, row)
     need = limits.needs(ask.input_tokens, ask.max_output)
-    turn.state = pool_state.admitted(turn.state, ask.lane, served, ask.breaker, need, turn.now)
+    turn.state = pool_state.admitted(turn.state, turn.declared, ask.lane, served, ask.breaker, need, turn.now)
     turn.grant(ask.lane)
     return Answer(granted=True)
 

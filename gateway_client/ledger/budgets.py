@@ -50,6 +50,18 @@ def set_budget(
     return Budget(identifier, name, window, unit, limit, reserve)
 
 
+def cap_pools(connection: Connection, caps: dict[str, int]) -> None:
+    """Meter each pool against its provider's cap of a month; what an operator set stays.
+
+    Batch leaves the last tenth to interactive calls, so that it does not starve them at the month's end.
+    """
+    for name, cap in sorted(caps.items()):
+        where = (_b.scope == f"pool={name}") & (_b.window == Span.MONTH.value)
+        there = select(_b.id).where(where, _b.unit == Unit.MICRODOLLARS.value)
+        if connection.execute(there).first() is None:
+            set_budget(connection, f"pool={name}", Span.MONTH, Unit.MICRODOLLARS, cap, cap // 10)
+
+
 def _limit_counters(connection: Connection, budget: int, limit: int, reserve: int) -> None:
     """Counters take the new limit at once. One that is over it already keeps what it has, and admits nothing."""
     in_use = _c.held + _c.spent

@@ -54,17 +54,17 @@ class Ledger:
         self._run_caps: dict[tuple[str, str], int] = {}
         self._peers_at = 0.0
 
-    async def open(self, pools: dict[str, PoolConfig]) -> None:
+    async def open(self, pools: dict[str, PoolConfig], monthly_caps: dict[str, int] | None = None) -> None:
         """Sign on, clear up after the dead, declare the pools. Raises StoreUnavailable."""
         self._loop = asyncio.get_running_loop()
-        await self._ask(Priority.LOOK, lambda: self._sign_on(pools))
+        await self._ask(Priority.LOOK, lambda: self._sign_on(pools, monthly_caps))
         for duty in (self._watch_peers(), self._poll(), self._tidy()):
             self._start(duty)
 
-    def _sign_on(self, pools: dict[str, PoolConfig]) -> None:
+    def _sign_on(self, pools: dict[str, PoolConfig], monthly_caps: dict[str, int] | None) -> None:
         self._presence.appear(self._woken)
         self._transactions.register(self._presence, os.getpid(), socket.gethostname()[:200])
-        self._transactions.declare(pools)
+        self._transactions.declare(pools, monthly_caps)
         self._tell(self._transactions.recover(self._presence))
 
     async def admit(self, ask: Ask) -> Answer:
@@ -148,6 +148,17 @@ class Ledger:
     ) -> bool:
         """End an attempt and wait until that is written. Raises StoreUnavailable."""
         return await self._result(self.settle(pool, attempt, settlement, ending), STORE_SECONDS)
+
+    def settle_surely(
+        self, pool: str, attempt: str, settlement: Settlement, ending: Ending | None = None
+    ) -> None:
+        """End an attempt without waiting for it; again later, if the store is not there."""
+
+        def look(done: Future[bool]) -> None:
+            if not done.cancelled() and isinstance(done.exception(), StoreUnavailable):
+                self.settle_later(pool, attempt, settlement, ending)
+
+        self.settle(pool, attempt, settlement, ending).add_done_callback(look)
 
     def settle_later(
         self, pool: str, attempt: str, settlement: Settlement, ending: Ending | None = None

@@ -120,7 +120,7 @@ def _handle(turn: Turn, row: Row[Any], served: float) -> bool:
     if refusal is not None:
         return _refuse(turn, row, refusal)
     need = limits.needs(*_need(row))
-    full = limits.wait_for(turn.state.learned, need, turn.now)
+    full = limits.wait_for(turn.state.limits(turn.declared, turn.now), need, turn.now)
     if full:
         turn.notices.look_in(turn.pool, full)
         return False
@@ -144,7 +144,7 @@ def _take(turn: Turn, row: Row[Any], served: float, need: Mapping[str, int]) -> 
     turn.connection.execute(_GRANT, {"b_id": row.id, "b_now": turn.now, "b_counters": keys})
     flows.charge(turn.connection, turn.pool, row.lane, row.tenant, row.hold_tokens)
     turn.state = pool_state.admitted(
-        turn.state, row.lane, served, f"{row.provider}/{row.model}", need, turn.now
+        turn.state, turn.declared, row.lane, served, f"{row.provider}/{row.model}", need, turn.now
     )
     turn.queue(row.lane, -1)
     turn.grant(row.lane)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select
 from gateway_client.crash_points import crash_point
 from gateway_client.ledger import calls, recovery, settlement
 from gateway_client.ledger.admission import admit, answer
-from gateway_client.ledger.budgets import set_budget
+from gateway_client.ledger.budgets import cap_pools, set_budget
 from gateway_client.ledger.calls import Claimed
 from gateway_client.ledger.entries import Answer, Ask, CallRow, Effect, Ending, Notices, Settlement
 from gateway_client.ledger.pump import pump
@@ -32,9 +32,14 @@ class Transactions:
         self.database = database
         self.terms = TermsCache()
 
-    def declare(self, pools: dict[str, PoolConfig]) -> None:
-        """Write the pools of a catalogue."""
-        self.database.write(lambda connection: ensure_pools(connection, pools))
+    def declare(self, pools: dict[str, PoolConfig], monthly_caps: dict[str, int] | None = None) -> None:
+        """Write the pools of a catalogue, with their caps of a month in micro-dollars."""
+
+        def work(connection: Connection) -> None:
+            ensure_pools(connection, pools)
+            cap_pools(connection, monthly_caps or {})
+
+        self.database.write(work)
 
     def register(self, presence: Presence, pid: int, host: str) -> None:
         """Write a worker's row."""

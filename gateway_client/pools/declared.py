@@ -21,6 +21,10 @@ class PoolConfig(BaseModel):
     )
     queue_interactive: int = Field(500, ge=0, description="Interactive calls that may wait.")
     queue_batch: int = Field(10_000, ge=0, description="Batch calls that may wait.")
+    requests_per_minute: int | None = Field(
+        None, ge=1, description="The provider's limit, where it is known."
+    )
+    tokens_per_minute: int | None = Field(None, ge=1, description="The provider's limit, prompt and answer.")
     retry_burst: float = Field(10.0, ge=0, description="Most retry tokens that can be saved up.")
     retry_deposit: float = Field(0.6, ge=0, le=1, description="Retry tokens that a success earns.")
     by_operator: bool = Field(False, description="Set by an operator: a catalogue does not change it.")
@@ -32,6 +36,12 @@ class PoolConfig(BaseModel):
                 f"headroom {self.headroom} leaves batch nothing of a window of {self.max_window}"
             )
         return self
+
+    @property
+    def per_minute(self) -> dict[str, int]:
+        """Declared limits of a minute, by the names under which providers tell theirs."""
+        given = {"requests": self.requests_per_minute, "tokens": self.tokens_per_minute}
+        return {name: limit for name, limit in given.items() if limit is not None}
 
     def queue(self, lane: str) -> int:
         """Calls of a lane that may wait."""

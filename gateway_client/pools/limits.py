@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 LONGEST = 120.0
+MINUTE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,14 @@ def needs(input_tokens: int, max_output: int) -> dict[str, int]:
         "input_tokens": input_tokens,
         "output_tokens": max_output,
     }
+
+
+def with_declared(limits: Limits, per_minute: Mapping[str, int], now: float) -> dict[str, Learned]:
+    """What was learned, and where nothing is known of this minute, what was declared of every minute."""
+    began = now // MINUTE * MINUTE
+    fresh = {name: Learned(limit, limit, began, began + MINUTE) for name, limit in per_minute.items()}
+    known = {name: learned for name, learned in limits.items() if learned.since <= now < learned.resets}
+    return {**fresh, **known}
 
 
 def wait_for(limits: Limits, need: Needs, now: float) -> float:

@@ -27,6 +27,10 @@ class PoolState:
     breakers: Mapping[str, Breaker] = field(default_factory=dict)
     virtual: Mapping[str, float] = field(default_factory=dict)
 
+    def limits(self, declared: PoolConfig, now: float) -> dict[str, Learned]:
+        """What is known of the provider's limits at this moment."""
+        return limits.with_declared(self.learned, declared.per_minute, now)
+
     def breaker(self, name: str) -> Breaker:
         """The breaker of a provider/model."""
         return self.breakers.get(name, Breaker())
@@ -52,11 +56,17 @@ def fresh(declared: PoolConfig) -> PoolState:
 
 
 def admitted(
-    state: PoolState, lane: str, served: float, name: str, need: limits.Needs, now: float
+    state: PoolState,
+    declared: PoolConfig,
+    lane: str,
+    served: float,
+    name: str,
+    need: limits.Needs,
+    now: float,
 ) -> PoolState:
     """After a call of a tenant that had been served so much was let through."""
     virtual = {**state.virtual, lane: max(state.virtual_time(lane), served)}
-    after = replace(state, virtual=virtual, learned=limits.take(state.learned, need, now))
+    after = replace(state, virtual=virtual, learned=limits.take(state.limits(declared, now), need, now))
     return after.with_breaker(name, breakers.let_through(state.breaker(name), now))
 
 

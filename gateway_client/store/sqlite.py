@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,12 @@ from gateway_client.store.database import Database, Work
 
 T = TypeVar("T")
 BUSY_MS = 5_000
+
+# A child that is forked within a transaction takes its parent's locks for its own, and finds the file locked for ever.
+_not_forking = threading.RLock()
+os.register_at_fork(
+    before=_not_forking.acquire, after_in_parent=_not_forking.release, after_in_child=_not_forking.release
+)
 
 
 class SqliteDatabase(Database):
@@ -55,10 +62,14 @@ class SqliteDatabase(Database):
 
     def write(self, work: Work[T]) -> T:
         try:
-            with self._writer(), self._writing.begin() as connection:
+            with self._writer(), _not_forking, self._writing.begin() as connection:
                 return work(connection)
         except (DBAPIError, SQLAlchemyError, OSError) as error:
             raise self.unavailable(error) from error
+
+    def read(self, work: Work[T]) -> T:
+        with _not_forking:
+            return super().read(work)
 
     @contextmanager
     def _writer(self) -> Iterator[None]:

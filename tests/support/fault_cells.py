@@ -25,7 +25,7 @@ from tests.support.simulator_process import simulator_process
 
 Way = Literal["whole", "stream", "buffered"]
 Case = Literal["fallback", "alone", "once"]
-DEADLINE, FIRST_TOKEN, STALL = 5.0, 1.5, 1.0
+DEADLINE, FIRST_TOKEN, STALL = 7.0, 2.5, 2.5
 AT_ONCE = 12
 PRICES = {"input": 2_000_000, "output": 8_000_000, "cache_read": 500_000, "cache_write": 2_500_000}
 VERSIONS = {"openai": "{}-2026-01-01", "anthropic": "{}-20260101"}

@@ -11,12 +11,17 @@ from pathlib import Path
 import click
 import pytest
 
+from gateway_client.settings import GatewaySettings
 from registry.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 PREFIX = Settings.model_config["env_prefix"]
-ELSEWHERE = {"HOLDFAST_CRASH_AT": "tests kill a process there"}
+ELSEWHERE = {
+    "HOLDFAST_CRASH_AT": "tests kill a process there",
+    "HOLDFAST_FULL": "acceptance tests at their full size",
+    "HOLDFAST_LITELLM_PYTHON": "an environment with the peer, for benchmarks",
+}
 
 
 def documented_settings() -> dict[str, tuple[str, str]]:
@@ -29,8 +34,12 @@ def documented_settings() -> dict[str, tuple[str, str]]:
 
 def actual_settings() -> dict[str, tuple[str, str]]:
     return {
-        f"{PREFIX}{name.upper()}": (str("" if f.default is None else f.default), str(f.description))
-        for name, f in Settings.model_fields.items()
+        f"{room.model_config['env_prefix']}{name.upper()}": (
+            str("" if f.default is None else f.default),
+            str(f.description),
+        )
+        for room in (Settings, GatewaySettings)
+        for name, f in room.model_fields.items()
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Generator, Iterator, Mapping
@@ -12,12 +11,11 @@ from typing import Any
 
 from psycopg import sql
 
-from pipelines.errors import SchemaDrift, SourceError, SourceUnavailable
+from pipelines.errors import SourceError, SourceUnavailable
 from pipelines.sources.commit_time import last_time, settle
 from pipelines.sources.options import PostgresOptions
-from pipelines.sources.postgres import composing, publication
+from pipelines.sources.postgres import composing
 from pipelines.sources.postgres import slot as slots
-from pipelines.sources.postgres.catalog import describe, rows
 from pipelines.sources.postgres.documents import Documents
 from pipelines.sources.postgres.following import (
     Following,
@@ -26,6 +24,7 @@ from pipelines.sources.postgres.following import (
     following,
     kept_documents,
 )
+from pipelines.sources.postgres.installation import default_name, install, uninstall
 from pipelines.sources.postgres.log_transactions import LogTransaction, transactions
 from pipelines.sources.postgres.lsn import lsn_of, lsn_text
 from pipelines.sources.postgres.messages import PgOutputMessage, Relation
@@ -78,29 +77,11 @@ class PostgresSource:
     def prepare(self) -> None:
         """What `source add` does: checks everything that capture needs and makes the publication if it is not
         there. The slot is made by the first capture, so that nothing is retained before. Raises SourceError."""
-        try:
-            self._prepare()
-        except SchemaDrift as wrong:  # nothing drifted: the options never fitted
-            raise SourceError(str(wrong)) from None
-
-    def _prepare(self) -> None:
-        with self._server.connected() as connection:
-            state = self._look(connection)
-            _, tables = describe(connection, state.database, self.options)
-            self._check_server(connection)
-            if slots.slot_state(connection, self._slot) is not None:
-                raise SourceError(
-                    f"there is a replication slot {self._slot} already, and this source would replace it: drop it "
-                    f"(SELECT pg_drop_replication_slot('{self._slot}')) or give another --option slot=…"
-                )
-            publication.create(connection, self._publication, self._slot, tables)
-            following(connection, state, self.options, self._publication)
+        install(self._server, self.options, self._slot, self._publication)
 
     def dispose(self) -> None:
         """Drops the slot, and the publication if `prepare` made it."""
-        with self._server.connected() as connection:
-            slots.drop(connection, self._slot)
-            publication.drop_own(connection, self._publication, self._slot)
+        uninstall(self._server, self._slot, self._publication)
 
     def probe(self) -> Probe:
         """Counts the rows, and says what the slot retains. Raises SourceError where capture could not go on."""
@@ -186,7 +167,7 @@ class PostgresSource:
     def _follow(self, cursor: Cursor, position: int, state: ServerState, heads: Heads) -> Iterator[Commit]:
         documents = kept_documents(cursor.state, self.options)
         reached, floor = position, last_time(cursor.state)
-        while True:
+        while reached < state.flushed:
             upto = min(reached + WINDOW_BYTES, state.flushed)
             events = RowEvents(documents.layout)
             with closing(self._messages(upto, events)) as messages:
@@ -201,8 +182,6 @@ class PostgresSource:
                             yield self._commit(documents, spill, reached, floor, cursor.state)
                             position = reached
             reached = max(reached, upto)
-            if reached >= state.flushed:
-                break
         if reached - position >= IDLE_BYTES:
             at = floor or state.now
             yield Commit(lsn_text(reached), at, (), state={**cursor.state, "at": at.isoformat()})
@@ -278,29 +257,6 @@ class PostgresSource:
         return slots.slot_health(
             connection, self._slot, options.max_retained_wal_mb, options.retained_wal_share
         )
-
-    def _check_server(self, connection: Connection) -> None:
-        setting = "SELECT setting FROM pg_settings WHERE name = 'wal_level'"
-        level = rows(connection, setting)[0]["setting"]
-        if level != "logical":
-            raise SourceError(
-                f"{self._server.name} has wal_level={level}: set wal_level = logical and restart the server"
-            )
-        try:
-            with self._server.replicating() as replicating:
-                replicating.pgconn.exec_(b"IDENTIFY_SYSTEM")
-        except SourceUnavailable as error:
-            raise SourceError(
-                f"a replication connection is refused, where an ordinary one is not: {error}. The role needs "
-                "REPLICATION (ALTER ROLE … REPLICATION), and pg_hba.conf a line that lets it in"
-            ) from None
-
-
-def default_name(uri: str, options: PostgresOptions) -> str:
-    """A name for slot and publication where the options give none: the same for the same tables and key."""
-    place = uri.rpartition("@")[2]
-    meant = f"{place} {options.table} {options.key} {options.child_table}"
-    return f"holdfast_{hashlib.sha256(meant.encode()).hexdigest()[:16]}"
 
 
 def _apply(transaction: LogTransaction, events: RowEvents, applied: Transaction) -> bool:

@@ -85,7 +85,7 @@ class Server:
             if name not in given
         } | {"client_encoding": "UTF8"}
         place = str(given.get("host") or given.get("hostaddr") or "localhost")
-        port = f":{given['port']}" if given.get("port") else ""
+        port = f":{given['port']}" if str(given.get("port") or "").strip(",") else ""
         self.name = f"PostgreSQL database {given.get('dbname') or given.get('user') or ''} at {place}{port}"
 
     @contextmanager

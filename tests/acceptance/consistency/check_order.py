@@ -46,10 +46,10 @@ def _ordered(record: Record, tenant: str) -> tuple[list[Move], list[Violation]]:
     for kind, number in record.moved[tenant]:
         if waiting[kind, number]:
             found.append(waiting[kind, number].pop(0))
-        elif not record.crashes:  # who died may have published without living to tell
-            faults.append(Violation("went_back", f"{tenant}: {kind} of {number} by nobody"))
-        else:
+        elif kind == "publish" and record.crashes:  # who died may not have lived to tell
             found.append(Move(tenant, "publish", number, 0, FOREVER))
+        else:
+            faults.append(Violation("went_back", f"{tenant}: {kind} of {number} by nobody"))
     lost = [move for moves in waiting.values() for move in moves]
     faults += [Violation("went_back", f"{tenant}: no record of the {m.kind} of {m.number}") for m in lost]
     return found, faults
@@ -64,7 +64,7 @@ def _positions(truth: Truth, tenant: str, moves: list[Move]) -> Iterator[Violati
             continue
         places = {s: truth.logs[s].commit(position) for s, position in audited.positions.items()}
         now = {source: place for source, place in places.items() if place is not None}
-        back = [source for source, place in now.items() if place < before.get(source, 0)]
+        back = [source for source, place in before.items() if now.get(source, -1) < place]
         if back and move.kind != "rollback":
             yield Violation("went_back", f"{tenant}: publishing {move.number} took {back} back")
         before = now

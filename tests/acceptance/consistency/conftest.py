@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.logical_postgres import database, logical_server
+from tests.support.world import migrated_home
 
-__all__ = ["database", "logical_server"]
+__all__ = ["database", "logical_server", "migrated_home"]
 
 IN_MEMORY = Path("/dev/shm")
 

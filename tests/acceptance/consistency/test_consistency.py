@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections import Counter
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -39,8 +40,9 @@ from tests.support.datasets import FULL
 
 SEED = os.environ.get("CONSISTENCY_SEED", "1")
 KINDS = ("sqlite", "git", "postgres", "sqlite and git")
+AT_ONCE = KINDS if FULL else KINDS[:3]
 SEEDS = [f"{SEED}.{n}" for n in range(8)] if FULL else [SEED]
-STEPS = 1_500 if FULL else 100
+STEPS = 1_500 if FULL else 80
 TRANSACTIONS = 1_000 if FULL else 30
 MUTANT_STEPS, AT_A_TIME = 400, 20
 SHOWN = 10
@@ -76,6 +78,7 @@ class Opened:
 
     def __call__(self, kind: str, seed: str, timing: Timing, **parts: Any) -> AbstractContextManager[Trial]:
         home, seed = self._folder / "home", f"{kind}, seed {seed}"
+        shutil.copytree(self._request.getfixturevalue("migrated_home"), home)
         if kind == "git":
             return own_repositories(home, seed, timing, **parts)
         if kind == "sqlite and git":
@@ -119,7 +122,7 @@ def test_steps_in_any_order(
 
 
 @pytest.mark.timeout(7_200 if FULL else 300)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", AT_ONCE)
 def test_all_at_once(opened: Opened, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Writers, capturer, ingesters, readers, clients of the API and an operator, each in a thread."""
     with opened(kind, SEED, THREADED[kind], **LIVELY) as trial:

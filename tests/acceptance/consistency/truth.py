@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 from tests.acceptance.consistency.history import History
+from tests.acceptance.consistency.pages import Page
 from tests.acceptance.consistency.record import Record
 from tests.acceptance.consistency.visibility import Timeline, View
 from tests.acceptance.consistency.writer import Expected, Writer
@@ -62,6 +63,7 @@ class Truth:
         self.record = record
         self.logs = {source: Logged(record, source) for source in record.writers}
         self._timelines: dict[tuple[str, str], Timeline] = {}
+        self._documents: dict[tuple[str, Page], Expected] = {}
         self._accidents: dict[tuple[str, str], list[Accident]] = {}
 
     def timeline(self, tenant: str, source: str) -> Timeline:
@@ -76,8 +78,14 @@ class Truth:
     def view(self, writer: Writer, index: int, tenant: str) -> View:
         """A tenant's documents after a transaction."""
         pages = writer.history.of_tenant(index, tenant).values()
-        documents: list[Expected] = [writer.expected(page) for page in pages]
+        documents = [self._expected(writer, page) for page in pages]
         return {document.document: document for document in documents}
+
+    def _expected(self, writer: Writer, page: Page) -> Expected:
+        asked = (writer.history.source, page)
+        if asked not in self._documents:
+            self._documents[asked] = writer.expected(page)
+        return self._documents[asked]
 
     def accidents(self, tenant: str, source: str) -> list[Accident]:
         """The accidents of a tenant."""

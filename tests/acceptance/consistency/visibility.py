@@ -70,6 +70,7 @@ def _arrivals(before: View, after: View) -> dict[str, list[str]]:
     """Keys that are new or changed, by their text."""
     found: dict[str, list[str]] = {}
     for key, document in after.items():
-        if before.get(key) != document:
+        known = before.get(key)
+        if known is not document and known != document:
             found.setdefault(document.text, []).append(key)
     return found

@@ -231,6 +231,19 @@ def test_racing_admissions_never_pass_a_limit(books: Transactions) -> None:
     assert counters(books)[MONEY] == (1000, 0, 0)
 
 
+def test_a_pools_month_is_metered_and_its_end_is_left_to_people(books: Transactions) -> None:
+    books.declare({}, {"pool": 200})
+    assert books.admit(ask(lane="batch"))[0].granted
+    refusal = books.admit(ask(lane="batch"))[0].refusal
+    assert refusal is not None
+    assert (refusal.scope, refusal.window, refusal.limit) == ("pool=pool", "month", 180)
+    assert books.admit(ask())[0].granted
+    limit_month = ("pool=pool", Span.MONTH, Unit.MICRODOLLARS, 900)
+    books.database.write(lambda c: budgets.set_budget(c, *limit_month))
+    books.declare({}, {"pool": 200})
+    assert books.admit(ask())[0].granted, "what an operator set stays"
+
+
 # -- the queue
 
 

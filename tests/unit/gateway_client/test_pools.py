@@ -40,10 +40,10 @@ def test_random_rejections_do_not_collapse_the_window(reject: float, start: floa
 
 def test_the_window_is_cut_when_most_is_rejected_once_per_latency() -> None:
     found = Window(40.0, latency=1.0)
-    for number in range(window.ENOUGH):
+    for number in range(found.memory):
         found = window.rejected(found, 100 + number / 1000)
     assert found.size == 40.0 * window.CUT
-    for number in range(window.ENOUGH):
+    for number in range(found.memory):
         found = window.rejected(found, 100.5 + number / 1000)
     assert found.size == 40.0 * window.CUT, "within one latency once, whatever comes"
     assert window.rejected(found, 101.5).size == 40.0 * window.CUT * window.CUT
@@ -147,7 +147,7 @@ def test_learned_limits_make_calls_wait_until_their_reset() -> None:
 
 def test_a_pools_state_survives_the_store() -> None:
     found = state.fresh(PoolConfig(max_window=8, headroom=2))
-    found = state.admitted(found, "batch", 12.0, "p/m", limits.needs(5, 5), 10.0)
+    found = state.admitted(found, PoolConfig(), "batch", 12.0, "p/m", limits.needs(5, 5), 10.0)
     found = state.answered(found, PoolConfig(), "p/m", 5, 0.25)
     found = state.rejected(found, "p/m", 4.0, 10.0)
     for _ in range(9):
@@ -156,3 +156,15 @@ def test_a_pools_state_survives_the_store() -> None:
     assert found.shut_for(11.0) == 3.0
     assert found.breaker("p/m").state == "open"
     assert found.breaker("p/other") == Breaker()
+
+
+def test_declared_limits_hold_for_each_minute_until_the_provider_tells_its_own() -> None:
+    declared = PoolConfig(requests_per_minute=2)
+    found, need = state.fresh(declared), limits.needs(5, 5)
+    for _ in range(2):
+        assert limits.wait_for(found.limits(declared, 610.0), need, 610.0) == 0
+        found = state.admitted(found, declared, "batch", 0.0, "p/m", need, 610.0)
+    assert limits.wait_for(found.limits(declared, 610.0), need, 610.0) == 50.0
+    assert limits.wait_for(found.limits(declared, 660.0), need, 660.0) == 0
+    told = limits.learn(found.learned, {"requests": (9, 7, 30.0)}, 611.0)
+    assert limits.wait_for(told, need, 611.0) == 0

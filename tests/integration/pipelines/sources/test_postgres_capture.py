@@ -175,6 +175,15 @@ def test_of_an_erased_tenant_s_rows_nothing_is_kept_but_what_tells_them_apart(re
     assert len(table.rows()) == 4
 
 
+def test_rows_that_waited_for_a_tenant_are_its_own_from_then_on(registry, docs):
+    docs.execute("UPDATE docs SET tenant = 'later' WHERE id = 3")
+    table = captured_table(registry, docs)
+    table.add_tenant("later")
+    assert table.rows()["page", "3"].body is not None
+    table.erase_tenant("later")
+    assert [row.body for row in table.rows().values() if row.label == "later"] == [None]
+
+
 def test_a_row_that_moves_from_an_erased_tenant_needs_a_new_snapshot(registry, docs):
     table = captured_table(registry, docs)
     table.erase_tenant("beta")

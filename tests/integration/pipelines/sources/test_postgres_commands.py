@@ -59,6 +59,17 @@ def test_add_capture_test_remove(holdfast, docs):
     assert (docs.slots(), publications(docs)) == ([], [])
 
 
+@pytest.mark.parametrize(("allowed_mb", "colour"), [("1000", "green"), ("0.00001", "red")])
+def test_the_doctor_sees_what_a_slot_retains(holdfast, docs, allowed_mb, colour):
+    slot = add(holdfast, docs, "-o", f"max_retained_wal_mb={allowed_mb}").document["options"]["slot"]
+    docs.execute("UPDATE docs SET body = 'two'")
+    holdfast("capture", "--once", "--json")
+    found = [one for one in holdfast("doctor", "--json").document["findings"] if one["check"] == "slot"]
+    assert [one["colour"] for one in found] == [colour]
+    assert slot in found[0]["summary"]
+    assert "retains" in found[0]["summary"]
+
+
 def test_a_source_that_is_refused_leaves_nothing_behind(holdfast, docs):
     assert add(holdfast, docs).status == 0
     (first,) = publications(docs)

@@ -336,6 +336,7 @@ def test_what_the_log_does_not_tell_of_is_refused(database, made, said):
     database.execute(made)
     with pytest.raises(SourceError, match=said):
         database.prepared()
+    assert database.query("SELECT count(*) FROM pg_publication") == [(0,)]
 
 
 def test_a_key_moves_and_another_takes_its_place(docs):
