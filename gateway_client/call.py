@@ -25,7 +25,7 @@ from gateway_client.errors import (
 from gateway_client.exchange import AnyReply, Emit, Exchange, Limits, Request, Wire
 from gateway_client.lanes import Lane
 from gateway_client.ledger.entries import Answer, Ask, CallRow, Effect, Ending, Settlement, new_id
-from gateway_client.ledger.ledger import Ledger
+from gateway_client.ledger.ledger import Ledger, Wish
 from gateway_client.messages import ChatRequest, Reply
 from gateway_client.model import ModelSpec
 from gateway_client.outcomes import Outcome, judge
@@ -190,7 +190,7 @@ class Call:
                 return exchange
             rejections += 1
             self.record.rejections += 1
-            answer = await self._again(ask, exchange, rejections)
+            answer = await self._again(ask, exchange, rejections, answer.sends)
             built = self._built(model, ask)
 
     def _check(self, answer: Answer) -> None:
@@ -203,7 +203,7 @@ class Call:
     def _queued(self) -> None:
         self._began_waiting = asyncio.get_running_loop().time()
 
-    async def _again(self, ask: Ask, exchange: Exchange, rejections: int) -> Answer:
+    async def _again(self, ask: Ask, exchange: Exchange, rejections: int, sends: int) -> Answer:
         """Back into the queue, with the hold kept. Where the provider names no time, a jittered one is taken."""
         effect = exchange.settlement.effect
         backoff = retries.jitter(rejections, self.means.random, 4.0) if effect.retry_after is None else 0.0
@@ -212,7 +212,8 @@ class Call:
         if patience <= 0:
             self.means.ledger.settle(ask.pool, ask.id, exchange.settlement)
             raise self._too_late()
-        return await self.means.ledger.requeue(ask.pool, ask.id, effect, backoff=backoff, patience=patience)
+        wish = Wish(ask.pool, ask.id, patience, sends + 1)
+        return await self.means.ledger.requeue(wish, effect, backoff=backoff)
 
     def _ask(self, model: ModelSpec) -> Ask:
         self.number += 1

@@ -64,7 +64,7 @@ def set_limit(
 def remove(
     scope: Scope, window: Per = Span.MONTH, unit: Counted = Unit.MICRODOLLARS, as_json: Json = False
 ) -> None:
-    """Take a limit away."""
+    """Take a limit away, at once, in every process."""
     with operator() as op:
         op.remove_budget(scope, window, unit)
     document = {"scope": scope, "window": window.value, "unit": unit.value, "removed": True}

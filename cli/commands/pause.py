@@ -51,7 +51,7 @@ def add(
 
 @app.command()
 def remove(kind: What, name: Which, as_json: Json = False) -> None:
-    """Let it go on."""
+    """Lift a pause: its calls go on at once."""
     with operator() as op:
         lifted = op.resume(kind.value, name)
     document = {"kind": kind.value, "value": name, "paused": False, "lifted": lifted}

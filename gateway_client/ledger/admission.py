@@ -28,7 +28,7 @@ _COST = select(
     )
     + func.coalesce(func.sum(case((_a.state.in_(("waiting", "held")), _a.hold_micro), else_=0)), 0)
 ).where(_a.call == bindparam("b_call"))
-_STATE = select(_a.state, _a.refusal).where(_a.id == bindparam("b_id"))
+_STATE = select(_a.state, _a.refusal, _a.sends).where(_a.id == bindparam("b_id"))
 
 
 def admit(turn: Turn, ask: Ask) -> Answer:
@@ -99,7 +99,7 @@ def _grant(turn: Turn, ask: Ask) -> Answer:
     need = limits.needs(ask.input_tokens, ask.max_output)
     turn.state = pool_state.admitted(turn.state, turn.declared, ask.lane, served, ask.breaker, need, turn.now)
     turn.grant(ask.lane)
-    return Answer(granted=True)
+    return Answer(granted=True, sends=1)
 
 
 def _no_place(turn: Turn, ask: Ask) -> Refusal | None:
@@ -142,14 +142,14 @@ def _row(turn: Turn, ask: Ask, state: str) -> dict[str, Any]:
 
 def _seen(turn: Turn, ask: Ask) -> Answer:
     row = turn.connection.execute(_STATE, {"b_id": ask.id}).one()
-    return answer(row.state, row.refusal)
+    return answer(row.state, row.refusal, row.sends)
 
 
-def answer(state: str, refusal: str | None) -> Answer:
+def answer(state: str, refusal: str | None, sends: int) -> Answer:
     """An attempt's row as an answer to who asked for it."""
     if state == "refused":
         return Answer(refusal=Refusal(**json.loads(refusal or "{}")), queued=True)
-    return Answer(granted=state == "held")
+    return Answer(granted=state == "held", queued=True, sends=sends)
 
 
 def values(ask: Ask) -> dict[str, str]:

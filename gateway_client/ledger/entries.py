@@ -69,11 +69,15 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of an ask: granted, refused, or (neither) still waiting. `queued`: it has a row."""
+    """What became of an ask: granted, refused, or (neither) still waiting. `queued`: it has a row.
+
+    `sends` counts its grants, so that word of an earlier one is not taken for the next.
+    """
 
     granted: bool = False
     refusal: Refusal | None = None
     queued: bool = False
+    sends: int = 0
 
     @property
     def waiting(self) -> bool:

@@ -11,8 +11,9 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gateway_client.errors import ClientClosed, DeadlineExceeded, GatewayError, StoreUnavailable
@@ -34,6 +35,25 @@ STORE_SECONDS = 10.0
 _LOST = Answer()
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """An attempt that wants its grant number `sends`, within `patience` seconds."""
+
+    pool: str
+    attempt: str
+    patience: float
+    sends: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """Somebody who waits for an attempt's grant number `sends`, or a later one."""
+
+    pool: str
+    sends: int
+    future: asyncio.Future[Answer]
+
+
 class Ledger:
     """Admission, settlement and recovery, shared with every other process on the same store."""
 
@@ -43,7 +63,7 @@ class Ledger:
         self._transactions = Transactions(database)
         self._threads = StoreThreads(database.threads)
         self._presence: Presence = presence(database, self.worker)
-        self._waiters: dict[str, tuple[str, asyncio.Future[Answer]]] = {}
+        self._waiters: dict[str, Waiter] = {}
         self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -74,62 +94,59 @@ class Ledger:
         """
         priority = Priority.BATCH if ask.lane == Lane.BATCH else Priority.INTERACTIVE
         return await self._wait_for(
-            ask.pool, ask.id, ask.patience, priority, lambda: self._transactions.admit(ask)
+            Wish(ask.pool, ask.id, ask.patience, 1), priority, lambda: self._transactions.admit(ask)
         )
 
-    async def requeue(
-        self, pool: str, attempt: str, effect: Effect, *, backoff: float, patience: float
-    ) -> Answer:
-        """After a rejection: wait again with the same hold, in the old place."""
+    async def requeue(self, wish: Wish, effect: Effect, *, backoff: float) -> Answer:
+        """After a rejection: wait again with the same hold, in the old place, for its next grant."""
+        pool, attempt = wish.pool, wish.attempt
 
         def work() -> tuple[Answer, Notices]:
             done, notices = self._transactions.requeue(pool, attempt, effect, backoff)
             # It may have been granted again by the same transaction; then the notices say so.
             return (notices.answers.get(self.worker, {}).get(attempt, _LOST) if done else _LOST), notices
 
-        return await self._wait_for(pool, attempt, patience, Priority.SETTLE, work)
+        return await self._wait_for(wish, Priority.SETTLE, work)
 
     async def _wait_for(
         self,
-        pool: str,
-        attempt: str,
-        patience: float,
+        wish: Wish,
         priority: Priority,
         work: Callable[[], tuple[Answer, Notices]],
     ) -> Answer:
         loop = asyncio.get_running_loop()
-        until = loop.time() + patience
+        pool, attempt, until = wish.pool, wish.attempt, loop.time() + wish.patience
         waiter: asyncio.Future[Answer] = loop.create_future()
-        self._waiters[attempt] = pool, waiter
+        self._waiters[attempt] = Waiter(pool, wish.sends, waiter)
         submitted = self._submit(priority, work)
         try:
             async with asyncio.timeout_at(until):
                 answer = await self._result(submitted, None)
                 answer = await waiter if answer.waiting else answer
         except TimeoutError as error:
-            self._undo(submitted, pool, attempt)
+            self._undo(submitted, wish)
             raise DeadlineExceeded(
                 f"the call's time was up while it waited for a slot of pool {pool!r}: nothing is being sent"
             ) from error
         except BaseException:
-            self._undo(submitted, pool, attempt)
+            self._undo(submitted, wish)
             raise
         finally:
             self._waiters.pop(attempt, None)
         if answer.waiting:
-            self._undo(submitted, pool, attempt)
+            self._undo(submitted, wish)
             raise StoreUnavailable(
                 f"worker {self.worker} was taken for dead while it waited for pool {pool!r}; ask again"
             )
         if answer.refusal is not None and answer.queued:
-            self._undo(submitted, pool, attempt)
+            self._undo(submitted, wish)
         return answer
 
-    def _undo(self, submitted: Future[Any], pool: str, attempt: str) -> None:
+    def _undo(self, submitted: Future[Any], wish: Wish) -> None:
         """Whatever was or will be written of this attempt is taken back, after it was."""
-        if submitted.cancel():
-            return
-        submitted.add_done_callback(lambda _: self._withdraw(pool, attempt))
+        if submitted.cancel() and wish.sends == 1:
+            return  # nothing ever was
+        submitted.add_done_callback(lambda _: self._withdraw(wish.pool, wish.attempt))
 
     def _withdraw(self, pool: str, attempt: str) -> None:
         with contextlib.suppress(ClientClosed):  # closing clears everything up
@@ -280,11 +297,13 @@ class Ledger:
         for pool, seconds in notices.next_in.items():
             self._set_timer(pool, seconds)
 
-    def _resolve(self, answers: dict[str, Answer]) -> None:
+    def _resolve(self, answers: Mapping[str, Answer]) -> None:
         for attempt, answer in answers.items():
-            _, waiter = self._waiters.get(attempt, ("", None))
-            if waiter is not None and not waiter.done() and not answer.waiting:
-                waiter.set_result(answer)
+            waiter = self._waiters.get(attempt)
+            if waiter is None or waiter.future.done() or answer.waiting:
+                continue
+            if answer.refusal is not None or answer.sends >= waiter.sends:
+                waiter.future.set_result(answer)
 
     # -- looking around
 
@@ -301,18 +320,17 @@ class Ledger:
         self._start(self._look_once())
 
     async def _look_once(self) -> None:
-        waiting = {attempt for attempt, (_, waiter) in self._waiters.items() if not waiter.done()}
         try:
             found = await self._ask(Priority.LOOK, lambda: self._transactions.answers(self.worker))
         except GatewayError:
             return  # the next look, or the deadline, tells
         finally:
             self._looking = False
-        self._resolve({attempt: found[attempt] for attempt in waiting if attempt in found})
+        self._resolve(found)
 
     def _set_timer(self, pool: str, seconds: float) -> None:
         assert self._loop is not None
-        if not any(name == pool for name, _ in self._waiters.values()):
+        if not any(waiter.pool == pool for waiter in self._waiters.values()):
             return
         when = self._loop.time() + max(0.0, seconds)
         before = self._timers.get(pool)
@@ -351,7 +369,7 @@ class Ledger:
             await asyncio.sleep(POLL_SECONDS)
             self._look()
             await self._settle_old()
-            for pool in {name for name, _ in self._waiters.values()}:
+            for pool in {waiter.pool for waiter in self._waiters.values()}:
                 self._pump(pool)
 
     async def _settle_old(self) -> None:

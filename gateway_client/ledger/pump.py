@@ -148,7 +148,7 @@ def _take(turn: Turn, row: Row[Any], served: float, need: Mapping[str, int]) -> 
     )
     turn.queue(row.lane, -1)
     turn.grant(row.lane)
-    turn.notices.tell(row.worker, row.id, Answer(granted=True))
+    turn.notices.tell(row.worker, row.id, Answer(granted=True, queued=True, sends=row.sends + 1))
     return True
 
 

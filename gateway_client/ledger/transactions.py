@@ -110,7 +110,7 @@ class Transactions:
 
         def work(connection: Connection) -> Mapping[str, Answer]:
             rows = settlement.open_attempts(connection, worker)
-            return {row.id: answer(row.state, row.refusal) for row in rows}
+            return {row.id: answer(row.state, row.refusal, row.sends) for row in rows}
 
         return self.database.read(work)
 

@@ -18,7 +18,7 @@ from retrieval.errors import GenerationNotServed, IndexUnavailable, NothingPubli
 from retrieval.search.query import SearchQuery
 from tests.acceptance.consistency.auditing import audit, documents_of_hits
 from tests.acceptance.consistency.pages import WORD, Drop, Op, Put
-from tests.acceptance.consistency.record import Answered, Capture, Confirmed, Move, Record
+from tests.acceptance.consistency.record import Answered, Audited, Capture, Confirmed, Move, Record
 from tests.acceptance.consistency.workload import Nomads, Workload
 from tests.acceptance.consistency.writer import Writer
 from tests.support.api import Api
@@ -119,7 +119,7 @@ class Trial:
                 if found is not None:
                     self.record.audited[tenant, generation.number] = found
 
-    def _read(self, tenant: str, generation: Generation) -> Any:
+    def _read(self, tenant: str, generation: Generation) -> Audited | None:
         try:
             return audit(self.world, tenant, generation)
         except IndexUnavailable:

@@ -56,14 +56,20 @@ def simulator() -> Iterator[Simulator]:
         yield found
 
 
+both_stores = pytest.mark.parametrize("settings", ["sqlite", "postgres"], indirect=True)
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> GatewaySettings:
-    return GatewaySettings(
-        url=f"sqlite:///{tmp_path / 'gateway.sqlite3'}",
-        stall_seconds=0.5,
-        first_token_seconds=1.0,
-        drain_seconds=2.0,
-    )
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GatewaySettings]:
+    """Settings over SQLite, or where a test asks for both stores, over PostgreSQL too."""
+    short = {"stall_seconds": 0.5, "first_token_seconds": 1.0, "drain_seconds": 2.0}
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield GatewaySettings(url=f"sqlite:///{tmp_path / 'gateway.sqlite3'}", **short)
+        return
+    server = request.getfixturevalue("postgres")
+    name = server.create("template0")
+    yield GatewaySettings(url=server.url(name), **short)
+    server.drop(name)
 
 
 @pytest.fixture
@@ -128,6 +134,7 @@ def test_calls_and_spend_are_told(settings, simulator, operator) -> None:
     assert (row["feature"], row["cost_micro"], row["attempts"]) == ("digest", found.record.cost, 1)
 
 
+@both_stores
 def test_a_key_is_dispatched_once_however_many_ask(settings, simulator) -> None:
     async def many(llm: GatewayClient) -> Any:
         return await asyncio.gather(*(llm.chat(**HELLO, idempotency_key="k") for _ in range(5)))
@@ -337,6 +344,7 @@ asyncio.run(main())
 """
 
 
+@both_stores
 def test_a_killed_process_frees_its_slots_within_two_seconds(settings, simulator, operator) -> None:
     operator.set_pool("first", {"max_window": 1, "headroom": 0, "batch_minimum": 0})
     models = ROOT / "gateway_client/simulator/models.toml"
@@ -366,6 +374,7 @@ def test_a_killed_process_frees_its_slots_within_two_seconds(settings, simulator
     assert states == ["settled", "unknown"]
 
 
+@both_stores
 def test_a_slot_that_another_process_frees_wakes_us(settings, simulator, operator) -> None:
     operator.set_pool("first", {"max_window": 1, "headroom": 0, "batch_minimum": 0})
     simulator.change(first_token={"seconds": 0.3})
@@ -386,6 +395,7 @@ def test_a_slot_that_another_process_frees_wakes_us(settings, simulator, operato
     assert at[1] - (at[0] + 0.3) < 0.6
 
 
+@both_stores
 def test_synchronous_code_threads_and_streams(settings, simulator) -> None:
     with SyncGatewayClient(settings, simulator.catalogue) as llm:
         assert llm.chat(**HELLO).text
@@ -401,6 +411,7 @@ def _in_child(llm: SyncGatewayClient, answers: Any) -> None:
     llm.close()
 
 
+@both_stores
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_fork_opens_a_client_of_its_own_and_leaves_its_parents_alone(settings, simulator) -> None:
     context = multiprocessing.get_context("fork")

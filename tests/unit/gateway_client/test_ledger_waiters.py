@@ -1,0 +1,52 @@
+"""Whom word of a grant wakes: nobody but who waits for that grant."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway_client.errors import Refusal
+from gateway_client.ledger.entries import Answer
+from gateway_client.ledger.ledger import Ledger, Waiter
+from gateway_client.store.sqlite import SqliteDatabase
+from gateway_client.store.threads import Priority, StoreThreads
+
+
+@pytest.mark.parametrize(
+    ("told", "woken"),
+    [
+        (Answer(granted=True, sends=1), False),  # the grant whose sending was rejected
+        (Answer(granted=True, sends=2), True),
+        (Answer(sends=1), False),
+        (Answer(refusal=Refusal("paused", "tenant=acme")), True),
+    ],
+)
+def test_word_of_an_earlier_grant_wakes_nobody(tmp_path: Path, told: Answer, woken: bool) -> None:
+    async def tell() -> bool:
+        ledger = Ledger(SqliteDatabase(f"sqlite:///{tmp_path / 'g.sqlite3'}"))
+        waiter = Waiter("pool", 2, asyncio.get_running_loop().create_future())
+        ledger._waiters["a"] = waiter
+        ledger._resolve({"a": told, "somebody else's": told})
+        await ledger.close()
+        return waiter.future.done()
+
+    assert asyncio.run(tell()) is woken
+
+
+def test_settlements_go_before_a_crowd_of_admissions() -> None:
+    threads, done = StoreThreads(1), []
+    import threading
+
+    hold = threading.Event()
+    threads.submit(Priority.SETTLE, hold.wait)
+    for number in range(3):
+        threads.submit(Priority.BATCH, lambda n=number: done.append(f"batch {n}"))
+    threads.submit(Priority.INTERACTIVE, lambda: done.append("interactive"))
+    threads.submit(Priority.SETTLE, lambda: done.append("settle"))
+    never = threads.submit(Priority.BATCH, lambda: done.append("never"))
+    assert never.cancel()
+    hold.set()
+    threads.close()
+    assert done == ["settle", "interactive", "batch 0", "batch 1", "batch 2"]
