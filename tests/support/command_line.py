@@ -46,6 +46,7 @@ class HereCommand:
         self._monkeypatch = monkeypatch
         self.home = home
         monkeypatch.setenv("HOLDFAST_HOME", str(home))
+        monkeypatch.setenv("COLUMNS", "160")  # as wide as a terminal, whatever runs the tests
         settings.cache_clear()
         for module in ("cli.commands.tenant", "cli.erasure"):
             monkeypatch.setattr(f"{module}.synchronise_partitions", lambda *_: None)

@@ -64,9 +64,10 @@ class EdgeStage:
                 if len(point.vector) != self.spec.dimension:
                     subject = f"chunk {point.chunk_id} of {self.ref}"
                     raise DimensionMismatch(subject, self.spec.dimension, len(point.vector))
+            shard = self._shard
             require(self._directory, estimate(batch), self.ref)
             with disk_errors(self.ref):
-                engine.upsert(self._shard, batch)
+                engine.upsert(shard, batch)
             crash_point("stage:upserted")
             total += len(batch)
         return total
@@ -79,16 +80,17 @@ class EdgeStage:
         return len(given)
 
     def seal(self, expected: str | None = None) -> SealedGeneration:
+        shard = self._shard
         # Vacuuming writes what is kept once more before the old segments go.
         require(self._directory, allocated_bytes(self._directory), self.ref)
         with disk_errors(self.ref):
-            return self._seal(expected)
+            return self._seal(shard, expected)
 
-    def _seal(self, expected: str | None) -> SealedGeneration:
-        engine.index_names(self._shard)
-        engine.vacuum(self._shard)
+    def _seal(self, shard: edge.EdgeShard, expected: str | None) -> SealedGeneration:
+        engine.index_names(shard)
+        engine.vacuum(shard)
         crash_point("seal:vacuumed")
-        self._shard.flush()
+        shard.flush()
         self._close_shard()
         crash_point("seal:flushed")
         sealed = self._read_back()

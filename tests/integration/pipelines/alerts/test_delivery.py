@@ -199,11 +199,11 @@ BAD_URLS = [
 ]
 
 
-@pytest.mark.parametrize("url", [nothing_listens(), *BAD_URLS[1:]])
+@pytest.mark.parametrize("url", BAD_URLS)
 def test_a_webhook_that_cannot_be_reached_stops_nobody_else(
     quick: Outbox, webhook: Webhook, url: str
 ) -> None:
-    lost, well = quick.tenant("lost", url), quick.tenant("well", webhook.url)
+    lost, well = quick.tenant("lost", url or nothing_listens()), quick.tenant("well", webhook.url)
     quick.alert(lost)
     quick.alert(well)
     assert quick.deliver() == 1
@@ -278,7 +278,7 @@ def test_an_alert_is_never_given_up_and_asked_ever_less_often(quick: Outbox, web
         deliver_all(quick.registry, quick.clock)
         assert len(webhook.bodies) == attempt, "too soon"
         quick.clock.advance(1)
-    for _ in range(200):
+    for _ in range(20):
         quick.deliver()
     webhook.statuses = [200]
     assert quick.deliver() == 1
