@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.formatting import plural, size, status, table
+from cli.formatting import plural, size, table
 from cli.logs import configure
 from cli.opening import opened_registry, settings
 from cli.options import Json, OptionalTenant, commands
@@ -47,19 +47,17 @@ def list_owners(
         if not shown:
             console().print("no source is orphaned" if orphaned else "no sources yet")
             return
-        columns = (
-            "owner", "", "source", "tenant", "#documents", "#content", "#index", "#embedded (30 d)", "orphaned",
-        )  # fmt: skip
+        columns = ("owner", "source", "#documents", "#content", "#index", "#embedded (30 d)", "orphaned")
         by_owner = sorted(shown, key=lambda source: (source.owner, source.tenant or "", source.name))
-        console().print(table(columns, [_line(source, gone) for source in by_owner]))
+        console().print(table(columns, [_line(source) for source in by_owner]))
 
     show(as_json, _as_json(shown, gone, everybody=not orphaned), render)
 
 
-def _line(source: OwnedSource, gone: dict[str, SuspendedOwner]) -> tuple[object, ...]:
+def _line(source: OwnedSource) -> tuple[object, ...]:
     cost = source.cost
     return (
-        source.owner or None, status(_state(source.owner, gone)), source.name, source.tenant or "(shared)",
+        source.owner or None, f"{source.tenant or '(shared)'}: {source.name}",
         cost.documents, size(cost.content_bytes), size(cost.index_bytes),
         f"{cost.embedded_texts:,} in {cost.embedding_seconds:.0f} s", source.why or None,
     )  # fmt: skip
