@@ -1,9 +1,10 @@
 """Who is next: lanes by precedence, tenants within a lane by the service they had. Pure.
 
 Tenants share a lane by start-time fair queueing (Goyal, Vin, Cheng 1996) over tenants instead of packets: each
-has a counter of tokens served; the one that had least goes next, is charged its estimate at once and trued up
-when the call settles. Charging the tenant and not a stamp on each waiting call makes shares exact for what was
-really used: a queue that was stamped by estimates on arrival cannot be corrected any more.
+has a counter of tokens served; the one that had least goes next, with the estimates of what it has in flight
+counted until they settle. Newcomers join by what has settled alone: estimates are several times too high for some
+tenants. Charging the tenant and not a stamp on each waiting call makes shares exact for what was really used: a
+queue that was stamped by estimates on arrival cannot be corrected any more.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The oldest call of a tenant in a lane that may go now. `served` is in tokens, `since` when it was queued."""
+    """The oldest call of a tenant in a lane that may go now. `served` counts tokens, what is in flight by its
+    estimate; `level` only what has settled; `since` is when the call was queued."""
 
     tenant: str
     served: float
     seq: int
     since: float
+    level: float = 0.0
 
 
 def next_lane(room: Room, interactive: bool, batch: bool, overdue: bool) -> Lane | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, exists, func, select, update
+from sqlalchemy import bindparam, case, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway_client.fairness import Head, on_arrival
@@ -20,7 +20,9 @@ _seq = (
     .correlate(schema.flow)
     .scalar_subquery()
 )
-_HEADS = select(_f.lane, _f.tenant, _f.served, _seq.label("seq")).where(_f.pool == bindparam("pool"))
+_HEADS = select(_f.lane, _f.tenant, _f.served, _f.pending, _seq.label("seq")).where(
+    _f.pool == bindparam("pool")
+)
 _OWN = select(_f.served).where(
     _f.pool == bindparam("pool"), _f.lane == bindparam("lane"), _f.tenant == bindparam("tenant")
 )
@@ -32,7 +34,7 @@ _BACKLOGGED = select(_f.tenant, _f.served).where(
 _CHARGE = (
     update(schema.flow)
     .where(_f.pool == bindparam("b_pool"), _f.lane == bindparam("b_lane"), _f.tenant == bindparam("b_tenant"))
-    .values(served=_f.served + bindparam("tokens"))
+    .values(served=_f.served + bindparam("tokens"), pending=_f.pending + bindparam("held"))
 )
 SEQ_PER_SECOND = 1_000_000
 
@@ -42,7 +44,8 @@ def heads(turn: Turn) -> dict[str, list[Head]]:
     found: dict[str, list[Head]] = {lane: [] for lane in Lane}
     for row in turn.connection.execute(_HEADS, {"pool": turn.pool, "now": turn.now}):
         if row.seq is not None:
-            found[row.lane].append(Head(row.tenant, row.served, row.seq, row.seq / SEQ_PER_SECOND))
+            since, level = row.seq / SEQ_PER_SECOND, row.served
+            found[row.lane].append(Head(row.tenant, level + row.pending, row.seq, since, level))
     return found
 
 
@@ -65,19 +68,18 @@ def arrive(turn: Turn, lane: str, tenant: str) -> float:
 
 
 def pass_through(turn: Turn, lane: str, tenant: str, tokens: int) -> float:
-    """Arrive and be charged at once, where nobody waits; returns the service before the charge."""
+    """Arrive and go at once, where nobody waits, with so many tokens held; returns the service so far."""
     level = turn.state.virtual_time(lane)
-    row = {"pool": turn.pool, "lane": lane, "tenant": tenant, "served": level + tokens}
+    row = {"pool": turn.pool, "lane": lane, "tenant": tenant, "served": level, "pending": float(tokens)}
     named = {**row, "level": level, "tokens": float(tokens)}
-    return float(turn.connection.execute(_PASSES[turn.connection.dialect.name], named).scalar_one()) - tokens
+    return float(turn.connection.execute(_PASSES[turn.connection.dialect.name], named).scalar_one())
 
 
-def charge(connection: Connection, pool: str, lane: str, tenant: str, tokens: int) -> None:
-    """So many tokens more, or fewer, were served."""
-    if tokens:
-        connection.execute(
-            _CHARGE, {"b_pool": pool, "b_lane": lane, "b_tenant": tenant, "tokens": float(tokens)}
-        )
+def charge(turn: Turn, lane: str, tenant: str, *, held: int = 0, served: int = 0) -> None:
+    """So many tokens more, or fewer, are held for what is in flight, and were served."""
+    if held or served:
+        named = {"b_pool": turn.pool, "b_lane": lane, "b_tenant": tenant}
+        turn.connection.execute(_CHARGE, {**named, "tokens": float(served), "held": float(held)})
 
 
 _sqlite, _postgres = sqlite.insert(schema.flow), postgresql.insert(schema.flow)
@@ -95,8 +97,10 @@ _UPSERTS = {
 def _passing(into: Any, own: Any) -> Any:  # noqa: ANN401 - the two databases' inserts
     at_least = case((own > bindparam("level"), own), else_=bindparam("level"))
     return (
-        into.values(**{name: bindparam(name) for name in (*_IDENTITY, "served")})
-        .on_conflict_do_update(index_elements=_IDENTITY, set_={"served": at_least + bindparam("tokens")})
+        into.values(**{name: bindparam(name) for name in (*_IDENTITY, "served", "pending")})
+        .on_conflict_do_update(
+            index_elements=_IDENTITY, set_={"served": at_least, "pending": _f.pending + bindparam("tokens")}
+        )
         .returning(_f.served)
     )
 

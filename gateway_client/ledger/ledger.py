@@ -228,6 +228,8 @@ class Ledger:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # What is being settled must not be cleared up as if it were lost.
+        await asyncio.get_running_loop().run_in_executor(None, self._threads.finish, STORE_SECONDS)
         with contextlib.suppress(GatewayError):
             await self._ask(Priority.BATCH, self._sign_off)
         await asyncio.get_running_loop().run_in_executor(None, self._threads.close)

@@ -93,7 +93,7 @@ def _step(turn: Turn) -> bool:
         return False
     named = {"b_pool": turn.pool, "b_lane": lane.value, "b_tenant": head.tenant, "b_seq": head.seq}
     row = turn.connection.execute(_NEXT, {**named, "b_now": turn.now}).one()
-    return _handle(turn, row, head.served)
+    return _handle(turn, row, head.level)
 
 
 def _anyone(turn: Turn, room: fairness.Room) -> bool:
@@ -142,7 +142,7 @@ def _take(turn: Turn, row: Row[Any], served: float, need: Mapping[str, int]) -> 
             return _refuse(turn, row, refusal)
         keys = "\n".join(key.key for key in wanted)
     turn.connection.execute(_GRANT, {"b_id": row.id, "b_now": turn.now, "b_counters": keys})
-    flows.charge(turn.connection, turn.pool, row.lane, row.tenant, row.hold_tokens)
+    flows.charge(turn, row.lane, row.tenant, held=row.hold_tokens)
     turn.state = pool_state.admitted(
         turn.state, turn.declared, row.lane, served, f"{row.provider}/{row.model}", need, turn.now
     )

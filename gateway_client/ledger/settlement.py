@@ -75,7 +75,10 @@ def _charge(turn: Turn, row: Row[Any], used: Amount) -> None:
         over = counters.settle(turn.connection, keys, held, used)
     if over.tokens > 0 or over.microdollars > 0:
         note(turn.connection, "overrun", f"tenant={row.tenant}", f"attempt {row.id}: {over}", turn.now)
-    flows.charge(turn.connection, turn.pool, row.lane, row.tenant, used.tokens - row.hold_tokens)
+    if row.state == "held":
+        flows.charge(turn, row.lane, row.tenant, held=-row.hold_tokens, served=used.tokens)
+    else:
+        flows.charge(turn, row.lane, row.tenant, served=used.tokens - row.hold_tokens)
 
 
 def _used(row: Row[Any], settlement: Settlement) -> Amount:
@@ -143,7 +146,7 @@ def requeue(turn: Turn, attempt: str, effect: Effect, backoff: float) -> bool:
     ):
         return False
     turn.give_back(row.lane)
-    flows.charge(turn.connection, turn.pool, row.lane, row.tenant, -row.hold_tokens)
+    flows.charge(turn, row.lane, row.tenant, held=-row.hold_tokens)
     _teach(turn, row, effect)
     turn.queue(row.lane, 1)
     if backoff > 0:

@@ -48,7 +48,7 @@ pool = Table(
     Column("state", Text, nullable=False),
 )
 
-# The service that a tenant had from a pool in a lane, in virtual tokens.
+# The service that a tenant had from a pool in a lane, in virtual tokens: settled, and held for what is in flight.
 flow = Table(
     "flow",
     metadata,
@@ -56,6 +56,7 @@ flow = Table(
     Column("lane", String(20), primary_key=True),
     Column("tenant", String(200), primary_key=True),
     Column("served", Float, nullable=False),
+    Column("pending", Float, nullable=False, server_default="0"),
 )
 
 # One per living process. `address` is where its datagrams go, `key` what proves its life.

@@ -32,6 +32,7 @@ class StoreThreads:
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._closed = False
+        self._running = 0
         self._threads = [
             threading.Thread(target=self._serve, name=f"gateway-store-{number}", daemon=True)
             for number in range(count)
@@ -57,8 +58,17 @@ class StoreThreads:
                 if not self._jobs:
                     return
                 _, _, work, future = heapq.heappop(self._jobs)
+                self._running += 1
             if future.set_running_or_notify_cancel():
                 _run(work, future)
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def finish(self, seconds: float) -> None:
+        """Wait until everything that was submitted has run, for so long at most."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._jobs and not self._running, seconds)
 
     def close(self) -> None:
         """Finish what was submitted, then end."""

@@ -168,6 +168,7 @@ def upgrade() -> None:
         sa.Column("lane", sa.String(length=20), nullable=False),
         sa.Column("tenant", sa.String(length=200), nullable=False),
         sa.Column("served", sa.Float(), nullable=False),
+        sa.Column("pending", sa.Float(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("pool", "lane", "tenant", name=op.f("pk_flow")),
     )
     op.create_table(
