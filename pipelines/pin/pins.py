@@ -127,13 +127,13 @@ def longest_wait(session: Session, tenant_id: str, patience: float) -> float:
     """
     live = generations.live(session, tenant_id)
     pinned = generations.pins(session, tenant_id, live.number) if live else {}
-    waits = [0.0]
+    waits: list[float] = []
     for source in sources.of_tenant(session, tenant_id):
         seq = pinned[source.id].seq if source.id in pinned else 0
         commits = changelog.tenant_commits(session, tenant_id, source.id, seq)
         if commits and not source.error:
             waits.append(seconds_to_quiet(source, commits[-1].committed_at))
-    return max(wait for wait in waits if wait <= patience)
+    return max((wait for wait in waits if wait <= patience), default=0.0)
 
 
 def _pinned_at(source: Source, commits: list[TenantCommit], choice: Choice) -> PinnedAt:
