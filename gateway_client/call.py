@@ -7,6 +7,7 @@ which settles it, whoever still waits.
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,6 @@ from gateway_client.messages import ChatRequest, Reply
 from gateway_client.model import ModelSpec
 from gateway_client.outcomes import Outcome, judge
 from gateway_client.pools import retries
-from gateway_client.pools.gate import LONGEST
 from gateway_client.providers.provider import provider_of
 from gateway_client.records import Record
 from gateway_client.refusals import error_of
@@ -63,7 +63,6 @@ class Means:
     spawn: Callable[[Coroutine[Any, Any, Exchange]], Task]
     drain: Callable[[Task], None]
     random: random.Random
-    gates: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -89,6 +88,7 @@ class Call:
     _began: float = field(default_factory=lambda: asyncio.get_running_loop().time())
     _last: Task | None = None
     _left_by_caller: bool = False
+    _made: tuple[str, Request, httpx.Request] | None = None
 
     async def run(self) -> AnyReply:
         """The answer. Raises GatewayError; cancelled, it leaves nothing held that was not sent."""
@@ -178,7 +178,6 @@ class Call:
         if self._left() <= 0:
             raise self._too_late()
         ask = self._ask(model)
-
         built = self._built(model, ask)
         self._queued()
         answer = await self.means.ledger.admit(ask)
@@ -191,7 +190,6 @@ class Call:
             rejections += 1
             self.record.rejections += 1
             answer = await self._again(ask, exchange, rejections, answer.sends)
-            built = self._built(model, ask)
 
     def _check(self, answer: Answer) -> None:
         if answer.refusal is not None:
@@ -244,14 +242,22 @@ class Call:
 
     def _built(self, model: ModelSpec, ask: Ask) -> httpx.Request:
         """The HTTP request. It carries our ids, so that a bill can be matched with the ledger."""
+        built = self.made(model)
+        built.headers["x-request-id"] = self.record.request_id
+        built.headers["x-client-request-id"] = ask.id
+        built.headers["x-attempt"] = ask.id
+        return built
+
+    def made(self, model: ModelSpec) -> httpx.Request:
+        """The request in a model's wire format, made once. Raises GatewayError for what the model cannot do."""
+        if self._made is not None and self._made[0] == model.name and self._made[1] is self.request:
+            return self._made[2]
         provider, key = provider_of(model), model.key()
         if isinstance(self.request, ChatRequest):
             built = provider.build(self.request, model, key, stream=self.emit is not None)
         else:
             built = provider.build_embedding(self.request, model, key)
-        built.headers["x-request-id"] = self.record.request_id
-        built.headers["x-client-request-id"] = ask.id
-        built.headers["x-attempt"] = ask.id
+        self._made = model.name, self.request, built
         return built
 
     async def _dispatch(
@@ -260,7 +266,8 @@ class Call:
         """Send what was granted, in a task that our caller cannot cancel."""
         self.record.sends += 1
         limits = self._limits(has_fallback)
-        wire = Wire(self.means.http, model, self.request, built, limits, self._emitting())
+        gate = functools.partial(self._gate_opened, ask.pool)
+        wire = Wire(self.means.http, model, self.request, built, limits, self._emitting(), gate, self.until)
         task = self._last = self.means.spawn(self._send(wire, ask))
         try:
             return await asyncio.shield(task)
@@ -287,12 +294,13 @@ class Call:
         sent = False
         try:
             await self._gate_opened(ask.pool)
-            self._still_wanted()
             sent = True
             exchange = self._judged(await wire.run(), wire.model)
             self._shut(ask.pool, exchange)
         except BaseException:
-            lost = Settlement("unknown" if sent else "released", Effect("not_sent"), "abandoned")
+            lost = Settlement(
+                "unknown" if sent and not wire.at_gate else "released", Effect("not_sent"), "abandoned"
+            )
             self.means.ledger.settle(ask.pool, ask.id, lost)
             raise
         if exchange.rejected:
@@ -300,21 +308,18 @@ class Call:
         await self._settle(ask, exchange)
         return self._timely(exchange)
 
-    def _still_wanted(self) -> None:
+    async def _gate_opened(self, pool: str) -> float:
+        """Wait for a gate that was shut after the grant; returns the seconds. Nothing is sent that nobody wants."""
+        waited = await self.means.ledger.gates.opened(pool)
         if self._left_by_caller:
             raise asyncio.CancelledError
-
-    async def _gate_opened(self, pool: str) -> None:
-        """Wait for a gate that was shut after this attempt was granted and before it is sent."""
-        while (wait := self.means.gates.get(pool, 0.0) - asyncio.get_running_loop().time()) > 0:
-            await asyncio.sleep(wait)
+        return waited
 
     def _shut(self, pool: str, exchange: Exchange) -> None:
-        """Shut the gate for this process at once; the ledger tells the others."""
+        """Shut the gate at once, for everybody; the ledger writes it down."""
         wait = exchange.settlement.effect.retry_after
         if exchange.rejected and wait is not None:
-            until = asyncio.get_running_loop().time() + min(wait, LONGEST)
-            self.means.gates[pool] = max(until, self.means.gates.get(pool, 0.0))
+            self.means.ledger.shut(pool, wait)
 
     def _timely(self, exchange: Exchange) -> Exchange:
         """A silence that lasted until the whole call's time was up is that."""

@@ -7,7 +7,6 @@ import os
 import random
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -27,7 +26,6 @@ from gateway_client.messages import ChatRequest, EmbeddingReply, EmbeddingReques
 from gateway_client.model import ModelSpec
 from gateway_client.policy import AnyTenant, Policy, TenantPolicy
 from gateway_client.pools.from_catalogue import declared_pools, monthly_caps
-from gateway_client.providers.provider import provider_of
 from gateway_client.records import Completion, Embeddings, Record, fingerprint, hashed
 from gateway_client.scopes import check_value
 from gateway_client.settings import GatewaySettings, gateway_settings
@@ -287,9 +285,11 @@ class GatewayClient:
         )
         kept = self._terms(caller.tenant).reply_retention or settings.reply_retention
         until = asyncio.get_running_loop().time() + (default if deadline is None else deadline)
-        return Call(
+        call = Call(
             means, caller, row, request, models, until, record, emit, expires=lambda: time.time() + kept
         )
+        call.made(models[0])  # what cannot be sent is refused before anything is written
+        return call
 
     def _models(self, request: Request) -> list[ModelSpec]:
         """Who may answer, in order: those that the request may fit. What none fits is refused here, for nothing."""
@@ -302,7 +302,6 @@ class GatewayClient:
                 f"max_tokens {getattr(request, 'max_tokens', 0)} is more than {first.name!r} gives at once "
                 f"({first.max_output}): ask for less, or approve a larger model among its fallbacks"
             )
-        _check_first(request, fitting[0])
         return fitting
 
     def _opened(self) -> Means:
@@ -333,15 +332,6 @@ def _gives(request: Request, model: ModelSpec) -> bool:
     return (
         not isinstance(request, ChatRequest) or not model.max_output or request.max_tokens <= model.max_output
     )
-
-
-def _check_first(request: Request, model: ModelSpec) -> None:
-    """What cannot be built is refused before anything is written."""
-    provider, key = provider_of(model), model.key()
-    if isinstance(request, ChatRequest):
-        provider.build(replace(request), model, key, stream=False)
-    else:
-        provider.build_embedding(request, model, key)
 
 
 def chat_request(

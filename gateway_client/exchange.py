@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
@@ -64,7 +66,7 @@ class Exchange:
 
 @dataclass(slots=True)
 class Wire:
-    """One attempt on its way. `sent` turns true once bytes may have reached the provider."""
+    """One attempt on its way. `gate` waits, for as long as nothing may be sent, and returns the seconds it took."""
 
     http: httpx.AsyncClient
     model: ModelSpec
@@ -72,9 +74,13 @@ class Wire:
     built: httpx.Request
     limits: Limits
     emit: Emit | None = None
+    gate: Callable[[], Awaitable[float]] | None = None
+    until: float = math.inf
     started: float = field(default_factory=time.monotonic)
     first_token: float | None = None
     last_token: float | None = None
+    at_gate: bool = False
+    _patience: asyncio.Timeout | None = None
 
     async def run(self) -> Exchange:
         """Send, read, and classify. Raises nothing but CancelledError."""
@@ -84,7 +90,11 @@ class Wire:
         except NOT_SENT as error:
             exchange = self._unreachable(error)
         except TimeoutError:  # an OSError, too
-            exchange = self._lost(Silent(self._told("no answer, or none for too long, within its limit")))
+            exchange = (
+                self._not_sent()
+                if self.at_gate
+                else self._lost(Silent(self._told("no answer, or none for too long, within its limit")))
+            )
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             exchange = self._lost(
                 Truncated(self._told(f"the connection broke ({_named(error)})"), kind="reset")
@@ -115,8 +125,25 @@ class Wire:
     async def _head(self) -> httpx.Response:
         streams = self.emit is not None
         limit = self.limits.first_token if streams else self.limits.whole
-        async with asyncio.timeout(min(limit, self.limits.whole)):
+        self.built.extensions["trace"] = self._before_sending
+        async with asyncio.timeout(min(limit, self.limits.whole)) as self._patience:
             return await self.http.send(self.built, stream=True, follow_redirects=False)
+
+    async def _before_sending(self, event: str, _details: Mapping[str, Any]) -> None:
+        """The last moment before bytes leave: on a busy loop a gate may have shut since the request was begun.
+
+        Waiting there is no silence of the provider's: it does not count for the limits, but for the call's time.
+        """
+        if self.gate is None or not event.endswith("send_request_headers.started"):
+            return
+        assert self._patience is not None
+        limit = self._patience.when()
+        self.at_gate = True
+        self._patience.reschedule(self.until)
+        waited = await self.gate()
+        self.at_gate = False
+        self.started += waited
+        self._patience.reschedule(None if limit is None else min(limit + waited, self.until))
 
     async def _whole(self, provider: Provider, response: httpx.Response) -> AnyReply:
         found = await self._read(response)
@@ -254,6 +281,14 @@ class Wire:
             transient=not certificate,
             elsewhere=certificate,
         )
+
+    def _not_sent(self) -> Exchange:
+        """The call's time was up before a gate opened."""
+        settlement = Settlement("released", Effect("not_sent"), "gate")
+        error = Unreachable(
+            self._told("nothing: its gate was shut for longer than the call had time"), kind="gate"
+        )
+        return Exchange(settlement, error=error, transient=True)
 
     def _seconds(self) -> float:
         return time.monotonic() - self.started

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from gateway_client.wake import Peer
+from gateway_client.wake import WAKE, Peer
 
 # A Unix socket's path fails past 107 bytes.
 LONGEST_ADDRESS = 100
+LONGEST_MESSAGE = 1_000
 
 
 class HostPresence:
@@ -31,9 +32,9 @@ class HostPresence:
         self.address = _address(database, worker)
         self._lock = -1
         self._socket: socket.socket | None = None
-        self._on_wake: Callable[[], None] = lambda: None
+        self._on_wake: Callable[[str], None] = lambda told: None
 
-    def appear(self, on_wake: Callable[[], None]) -> None:
+    def appear(self, on_wake: Callable[[str], None]) -> None:
         self._on_wake = on_wake
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(self._folder / self.id, os.O_RDWR | os.O_CREAT, 0o600)
@@ -49,20 +50,24 @@ class HostPresence:
     def _serve(self, listening: socket.socket) -> None:
         while True:
             try:
-                told = listening.recv(64)
+                told = listening.recv(LONGEST_MESSAGE)
             except OSError:
                 return
-            if told != b"wake":
+            if not told:
                 return
-            self._on_wake()
+            self._on_wake(told.decode(errors="replace"))
 
     def ping(self, addresses: Iterable[str]) -> None:
-        if self._socket is None:
+        self.announce(addresses, WAKE)
+
+    def announce(self, addresses: Iterable[str], told: str) -> None:
+        speaking = self._socket
+        if speaking is None:
             return
         for address in addresses:
             # Its process has gone, or has more wakes waiting than it can take: it looks by itself.
             with contextlib.suppress(OSError):
-                self._socket.sendto(b"wake", socket.MSG_DONTWAIT, address)
+                speaking.sendto(told.encode(), socket.MSG_DONTWAIT, address)
 
     def dead(self, connection: Connection, peer: Peer) -> bool:
         try:

@@ -16,6 +16,8 @@ from sqlalchemy import Connection
 
 from gateway_client.store.database import Database
 
+WAKE = "wake"
+
 
 @dataclass(frozen=True, slots=True)
 class Peer:
@@ -33,11 +35,14 @@ class Presence(Protocol):
     key: int
     address: str
 
-    def appear(self, on_wake: Callable[[], None]) -> None:
-        """Begin to live. `on_wake` is called from any thread."""
+    def appear(self, on_wake: Callable[[str], None]) -> None:
+        """Begin to live. `on_wake` is called from any thread, with what was told: `wake` or an announcement."""
 
     def ping(self, addresses: Iterable[str]) -> None:
         """Wake these workers, as well as can be."""
+
+    def announce(self, addresses: Iterable[str], told: str) -> None:
+        """Tell these workers something at once, as well as can be. It may block for a moment."""
 
     def dead(self, connection: Connection, peer: Peer) -> bool:
         """Whether a peer is certainly dead."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gateway_client.errors import ClientClosed, DeadlineExceeded, GatewayError, StoreUnavailable
+from gateway_client.gates import Gates, announced, announcement
 from gateway_client.lanes import Lane
 from gateway_client.ledger.calls import Claimed
 from gateway_client.ledger.entries import Answer, Ask, CallRow, Effect, Ending, Notices, Settlement, new_id
@@ -24,7 +25,7 @@ from gateway_client.ledger.transactions import Transactions
 from gateway_client.pools.declared import PoolConfig
 from gateway_client.store.database import Database
 from gateway_client.store.threads import Priority, StoreThreads
-from gateway_client.wake import Peer, Presence, presence
+from gateway_client.wake import WAKE, Peer, Presence, presence
 
 T = TypeVar("T")
 LIVENESS_SECONDS = 0.5
@@ -63,6 +64,7 @@ class Ledger:
         self._transactions = Transactions(database)
         self._threads = StoreThreads(database.threads)
         self._presence: Presence = presence(database, self.worker)
+        self._announcements: set[asyncio.Future[None]] = set()
         self._waiters: dict[str, Waiter] = {}
         self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -77,6 +79,7 @@ class Ledger:
     async def open(self, pools: dict[str, PoolConfig], monthly_caps: dict[str, int] | None = None) -> None:
         """Sign on, clear up after the dead, declare the pools. Raises StoreUnavailable."""
         self._loop = asyncio.get_running_loop()
+        self.gates = Gates(self._loop)
         await self._ask(Priority.LOOK, lambda: self._sign_on(pools, monthly_caps))
         for duty in (self._watch_peers(), self._poll(), self._tidy()):
             self._start(duty)
@@ -309,10 +312,27 @@ class Ledger:
 
     # -- looking around
 
-    def _woken(self) -> None:
+    def shut(self, pool: str, seconds: float) -> None:
+        """Nothing more is to be sent to a pool for so long: known here at once, and told to every other process."""
+        if not self.gates.shut(pool, seconds) or self._closed:
+            return
+        others = [peer.address for peer in self._peers_found if peer.id != self.worker]
+        told = announcement(self.worker, pool, seconds)
+        telling = asyncio.get_running_loop().run_in_executor(None, self._presence.announce, others, told)
+        self._announcements.add(telling)
+        telling.add_done_callback(self._announcements.discard)
+
+    def _woken(self, told: str) -> None:
         if self._loop is not None and not self._closed:
             with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._look)
+                self._loop.call_soon_threadsafe(self._heard, told)
+
+    def _heard(self, told: str) -> None:
+        gate = announced(told, self.worker)
+        if gate is not None:
+            self.gates.shut(*gate)
+        elif told == WAKE:
+            self._look()
 
     def _look(self) -> None:
         """Ask the store what became of those that wait; one question at a time answers all."""
