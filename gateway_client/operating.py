@@ -79,8 +79,7 @@ class Operator:
     def reconcile(self, lines: Sequence[str], complete_until: float | None = None) -> Reconciled:
         """Correct what is unknown from a bill's lines. Raises InvalidBill."""
         found = bill.read_bill(lines)
-        terms = self._database.read(TermsCache().current)
-        return bill.reconcile(self._database, terms, found, complete_until)
+        return bill.reconcile(self._database, found, complete_until)
 
     def close(self) -> None:
         """Give the connections back."""

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, select
 from gateway_client.errors import InvalidBill
 from gateway_client.ledger.entries import Effect, Notices, Settlement
 from gateway_client.ledger.settlement import settle
-from gateway_client.ledger.terms import Terms
+from gateway_client.ledger.terms import TermsCache
 from gateway_client.ledger.turn import open_turn
 from gateway_client.messages import Usage
 from gateway_client.store import schema
@@ -82,12 +82,10 @@ def _amount(value: object) -> int:
     return value
 
 
-def reconcile(
-    database: Database, terms: Terms, bill: dict[str, Billed], complete_until: float | None = None
-) -> Reconciled:
+def reconcile(database: Database, bill: dict[str, Billed], complete_until: float | None = None) -> Reconciled:
     """Correct what is unknown. An unknown attempt that ended before `complete_until` (Unix time) and is not in
     the bill was not charged: it becomes 0. Each attempt is corrected in a transaction of its own, once."""
-    done = Reconciled(lines=len(bill))
+    done, terms = Reconciled(lines=len(bill)), TermsCache()
     known = {row.id: row for row in database.read(lambda c: list(_attempts(c)))}
     for attempt, row in known.items():
         billed = bill.get(attempt)
@@ -109,7 +107,7 @@ def _attempts(connection: Connection) -> Iterator[Any]:
     yield from (row for row in connection.execute(chosen))
 
 
-def _compare(database: Database, terms: Terms, done: Reconciled, row: Row[Any], billed: Billed) -> None:
+def _compare(database: Database, terms: TermsCache, done: Reconciled, row: Row[Any], billed: Billed) -> None:
     done.billed += billed.cost
     if row.state == "unknown" and _correct(database, terms, row, billed):
         done.corrected += 1
@@ -121,7 +119,7 @@ def _compare(database: Database, terms: Terms, done: Reconciled, row: Row[Any], 
         done.differing.append(row.id)
 
 
-def _correct(database: Database, terms: Terms, row: Row[Any], billed: Billed) -> bool:
+def _correct(database: Database, terms: TermsCache, row: Row[Any], billed: Billed) -> bool:
     settlement = Settlement("settled", Effect("nothing"), "reconciled", billed.usage, billed.cost)
 
     def work(connection: Connection) -> tuple[bool, Notices]:

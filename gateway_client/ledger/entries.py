@@ -109,7 +109,10 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The end of a call: what its record says, and the reply to keep until `expires` (Unix time)."""
+    """The end of a call: what its record says, and the reply to keep until `expires` (Unix time).
+
+    `begins` is its row, for a call whose admission may never have written it.
+    """
 
     call: str
     state: str
@@ -119,6 +122,7 @@ class Ending:
     reply: bytes | None = None
     expires: float | None = None
     record: str = "{}"
+    begins: CallRow | None = None
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import socket
 import time
@@ -33,7 +34,9 @@ POLL_SECONDS = 1.0
 TIDY_SECONDS = 60.0
 # A store that takes longer than this to answer is not there.
 STORE_SECONDS = 10.0
+ANSWER_FIRST_SECONDS = 0.001
 _LOST = Answer()
+Pending = tuple[str, str, Settlement, Ending | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,8 @@ class Ledger:
         self._closed = False
         self._looking = False
         self._peers_found: list[Peer] = []
-        self._unsettled: list[tuple[str, str, Settlement, Ending | None]] = []
+        self._answered: list[Pending] = []
+        self._unsettled: list[Pending] = []
         self._run_caps: dict[tuple[str, str], int] = {}
         self._peers_at = 0.0
 
@@ -172,13 +176,24 @@ class Ledger:
     def settle_surely(
         self, pool: str, attempt: str, settlement: Settlement, ending: Ending | None = None
     ) -> None:
-        """End an attempt without waiting for it; again later, if the store is not there."""
+        """End an attempt without waiting for it; again later, if the store is not there.
 
-        def look(done: Future[bool]) -> None:
-            if not done.cancelled() and isinstance(done.exception(), StoreUnavailable):
-                self.settle_later(pool, attempt, settlement, ending)
+        Whoever waits for the answer gets it first: a thread of the store that wakes up takes the interpreter away.
+        """
+        assert self._loop is not None
+        self._answered.append((pool, attempt, settlement, ending))
+        if len(self._answered) == 1:
+            self._loop.call_later(ANSWER_FIRST_SECONDS, self._settle_answered)
 
-        self.settle(pool, attempt, settlement, ending).add_done_callback(look)
+    def _settle_answered(self) -> None:
+        answered, self._answered = self._answered, []
+        with contextlib.suppress(ClientClosed):  # closing clears everything up
+            for pending in answered:
+                self.settle(*pending).add_done_callback(functools.partial(self._look_after, pending))
+
+    def _look_after(self, pending: Pending, done: Future[bool]) -> None:
+        if not done.cancelled() and isinstance(done.exception(), StoreUnavailable):
+            self.settle_later(*pending)
 
     def settle_later(
         self, pool: str, attempt: str, settlement: Settlement, ending: Ending | None = None
@@ -232,6 +247,7 @@ class Ledger:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         # What is being settled must not be cleared up as if it were lost.
+        self._settle_answered()
         await asyncio.get_running_loop().run_in_executor(None, self._threads.finish, STORE_SECONDS)
         with contextlib.suppress(GatewayError):
             await self._ask(Priority.BATCH, self._sign_off)

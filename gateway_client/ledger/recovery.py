@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, exists, select, update
 from gateway_client.ledger.entries import Effect, Notices, Settlement
 from gateway_client.ledger.pump import pump
 from gateway_client.ledger.settlement import leave_queue, note, open_attempts, settle
-from gateway_client.ledger.terms import Terms
+from gateway_client.ledger.terms import TermsCache
 from gateway_client.ledger.turn import Turn, open_turn
 from gateway_client.store import schema
 from gateway_client.store.database import Database
@@ -20,7 +20,7 @@ def pools_of(connection: Connection, worker: str) -> list[str]:
     return sorted({row.pool for row in open_attempts(connection, worker)})
 
 
-def recover(database: Database, connection: Connection, terms: Terms, worker: str) -> Notices:
+def recover(database: Database, connection: Connection, terms: TermsCache, worker: str) -> Notices:
     """Clear up after a worker that is known to be dead. Whoever comes second finds nothing to do."""
     pools = pools_of(connection, worker)
     database.lock_pools(connection, pools)

@@ -165,7 +165,7 @@ def withdraw(turn: Turn, attempt: str) -> None:
         return
     if row.state == "held":
         settle(turn, attempt, _WITHDRAWN)
-    elif row.state == "waiting" and row.counters:
+    elif row.state == "waiting" and row.sends:
         leave_queue(turn, row, "withdrawn")
     elif row.state == "refused" and row.sends:
         _end(turn.connection, row, _WITHDRAWN, counters.NOTHING, turn.now)

@@ -12,7 +12,7 @@ from gateway_client.pools.declared import PoolConfig
 from gateway_client.scopes import Budget, CounterKey, Span, Unit, scopes_of, starts
 from gateway_client.store import schema
 
-_VERSION = select(schema.config.c.version)
+VERSION = select(schema.config.c.version)
 PAUSABLE = ("tenant", "lane", "model", "feature")
 
 
@@ -50,7 +50,11 @@ class TermsCache:
 
     def current(self, connection: Connection) -> Terms:
         """The terms as of this transaction."""
-        version = connection.execute(_VERSION).scalar() or 0
+        return self.at(connection, connection.execute(VERSION).scalar())
+
+    def at(self, connection: Connection, stored: int | None) -> Terms:
+        """The terms of the version that is stored; None where nothing was ever set."""
+        version = stored or 0
         if self._terms.version != version:
             self._terms = _load(connection, version)
         return self._terms

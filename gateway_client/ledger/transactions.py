@@ -135,8 +135,7 @@ class Transactions:
         return notices
 
     def _recovered(self, connection: Connection, peer: Peer) -> Notices:
-        terms = self.terms.current(connection)
-        return recovery.recover(self.database, connection, terms, peer.id)
+        return recovery.recover(self.database, connection, self.terms, peer.id)
 
     def cap_run(self, tenant: str, run: str, most: int) -> None:
         """Limit what all calls of a run may cost together, in micro-dollars."""
@@ -149,7 +148,7 @@ class Transactions:
         """A worker ends on its own: whatever it still has open is cleared up as if it had died."""
 
         def work(connection: Connection) -> Notices:
-            return recovery.recover(self.database, connection, self.terms.current(connection), worker)
+            return recovery.recover(self.database, connection, self.terms, worker)
 
         return self._write("recover", work)
 
@@ -164,7 +163,7 @@ class Transactions:
 
     def _turn(self, name: str, pool: str, work: Callable[[Turn], T]) -> tuple[T, Notices]:
         def transaction(connection: Connection) -> tuple[T, Notices]:
-            turn = open_turn(self.database, connection, self.terms.current(connection), pool)
+            turn = open_turn(self.database, connection, self.terms, pool)
             found = work(turn)
             return found, turn.close()
 

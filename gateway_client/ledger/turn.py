@@ -12,7 +12,7 @@ from gateway_client.errors import GatewayError
 from gateway_client.fairness import Room
 from gateway_client.lanes import Lane
 from gateway_client.ledger.entries import Notices
-from gateway_client.ledger.terms import Terms, declared
+from gateway_client.ledger.terms import VERSION, Terms, TermsCache, declared
 from gateway_client.pools import state as pool_state
 from gateway_client.pools.declared import PoolConfig
 from gateway_client.pools.state import PoolState
@@ -35,6 +35,7 @@ def _count(state: str, lane: str) -> Any:  # noqa: ANN401 - SQLAlchemy's express
 _READ = select(
     schema.pool.c.declared,
     schema.pool.c.state,
+    VERSION.scalar_subquery().label("version"),
     *(_count(state, lane).label(f"{state}_{lane}") for state in ("held", "waiting") for lane in Lane),
 ).where(schema.pool.c.name == bindparam("pool"))
 
@@ -89,7 +90,7 @@ class Turn:
         return self.notices
 
 
-def open_turn(database: Database, connection: Connection, terms: Terms, pool: str) -> Turn:
+def open_turn(database: Database, connection: Connection, terms: TermsCache, pool: str) -> Turn:
     """Lock a pool and read it. Raises GatewayError for a pool that nobody declared."""
     database.lock_pools(connection, [pool])
     row = read(connection, pool)
@@ -99,7 +100,7 @@ def open_turn(database: Database, connection: Connection, terms: Terms, pool: st
     return Turn(
         database,
         connection,
-        terms,
+        terms.at(connection, row.version),
         pool,
         database.now(connection),
         declared(row.declared),

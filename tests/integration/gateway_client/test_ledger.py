@@ -138,8 +138,7 @@ def test_a_release_costs_nothing_and_unknown_costs_the_maximum_until_a_bill_come
     books.settle("pool", three.id, unknown())
     assert counters(books)[MONEY] == (0, 200, 0)
     lines = [f'{{"attempt": "{two.id}", "input": 9, "output": 2, "micro_dollars": 41}}']
-    terms = books.database.read(books.terms.current)
-    done = reconcile(books.database, terms, read_bill(lines), complete_until=4e9)
+    done = reconcile(books.database, read_bill(lines), complete_until=4e9)
     assert (done.corrected, done.returned, done.difference, done.differing, done.unmatched) == (
         2,
         159,
@@ -149,7 +148,7 @@ def test_a_release_costs_nothing_and_unknown_costs_the_maximum_until_a_bill_come
     )
     assert counters(books)[MONEY] == (0, 41, 0)
     assert states(books) == {"released": 1, "corrected": 2}
-    again = reconcile(books.database, terms, read_bill(lines), complete_until=4e9)
+    again = reconcile(books.database, read_bill(lines), complete_until=4e9)
     assert (again.corrected, again.difference) == (0, 0)
     assert counters(books)[MONEY] == (0, 41, 0)
 
@@ -160,7 +159,7 @@ def test_a_bill_that_is_higher_than_the_maximum_is_an_overrun(books: Transaction
     books.admit(wish)
     books.settle("pool", wish.id, unknown())
     lines = [f'{{"attempt": "{wish.id}", "input": 90, "output": 2, "micro_dollars": 130}}']
-    reconcile(books.database, books.database.read(books.terms.current), read_bill(lines))
+    reconcile(books.database, read_bill(lines))
     assert counters(books)[MONEY] == (0, 100, 30)
 
 
