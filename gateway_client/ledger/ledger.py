@@ -99,6 +99,7 @@ class Ledger:
 
         Cancelled at any moment, it leaves nothing held.
         """
+        self._settle_answered()  # what a caller's last call gave back is its next call's to take
         priority = Priority.BATCH if ask.lane == Lane.BATCH else Priority.INTERACTIVE
         return await self._wait_for(
             Wish(ask.pool, ask.id, ask.patience, 1), priority, lambda: self._transactions.admit(ask)
