@@ -23,10 +23,18 @@ from registry.schema import (
     ParsedDocument,
     Source,
     SourceCommit,
+    Tenant,
 )
 
 WAITING, RETRYING, MENDED, DROPPED = "waiting", "retrying", "mended", "dropped"
 LISTED = (WAITING, RETRYING, DROPPED)
+# A failure of a generation whose letter asks for another try, or needs none any more.
+_TO_TRY = (
+    DeadLetter.state.in_((RETRYING, MENDED)),
+    GenerationDocument.tenant_id == DeadLetter.tenant_id,
+    GenerationDocument.wanted_id == DeadLetter.change_id,
+    GenerationDocument.error != "",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,17 +156,17 @@ def decisions(session: Session, tenant_id: str) -> list[str]:
 
 def pending(session: Session, tenant_id: str, live: int) -> bool:
     """Whether the live generation holds a failure that is to be tried again, or that no longer is one."""
-    query = select(
-        exists().where(
-            DeadLetter.tenant_id == tenant_id,
-            DeadLetter.state.in_((RETRYING, MENDED)),
-            GenerationDocument.tenant_id == tenant_id,
-            GenerationDocument.generation == live,
-            GenerationDocument.wanted_id == DeadLetter.change_id,
-            GenerationDocument.error != "",
-        )
+    waiting = exists().where(
+        *_TO_TRY, DeadLetter.tenant_id == tenant_id, GenerationDocument.generation == live
     )
-    return bool(session.scalar(query))
+    return bool(session.scalar(select(waiting)))
+
+
+def pending_tenants(session: Session) -> set[str]:
+    """The tenants of whose live generation `pending` is true."""
+    live = Tenant.live_generation == GenerationDocument.generation
+    query = select(Tenant.id).where(*_TO_TRY, Tenant.id == DeadLetter.tenant_id, live).distinct()
+    return set(session.scalars(query))
 
 
 def listed(session: Session, tenant_id: str, source: str | None = None) -> list[Letter]:

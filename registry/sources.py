@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import or_, select, true, update
+from sqlalchemy import exists, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -71,6 +71,14 @@ def find(session: Session, name: str, tenant_id: str | None = None) -> Source:
     return found[0]
 
 
+def newest_removed(session: Session, name: str, tenant_id: str | None = None) -> Source | None:
+    """The source of this name (of this tenant, or shared) that was removed last."""
+    query = select(Source).where(Source.name == name, Source.removed_at.is_not(None))
+    if tenant_id is not None:
+        query = query.where(or_(Source.tenant_id == tenant_id, Source.tenant_id.is_(None)))
+    return session.scalar(query.order_by(Source.removed_at.desc(), Source.id.desc()).limit(1))
+
+
 def present(session: Session) -> list[Source]:
     """All sources that were not removed, by name."""
     return list(session.scalars(select(Source).where(Source.removed_at.is_(None)).order_by(Source.name)))
@@ -78,12 +86,12 @@ def present(session: Session) -> list[Source]:
 
 def of_tenant(session: Session, tenant_id: str) -> list[Source]:
     """The sources that feed a tenant: its own, and the shared ones that hold anything for it."""
-    shared = select(TenantCommit.source_id).where(TenantCommit.scope == tenant_id)
+    feeds = exists().where(TenantCommit.source_id == Source.id, TenantCommit.scope == tenant_id)
     query = (
         select(Source)
         .where(
             Source.removed_at.is_(None),
-            or_(Source.tenant_id == tenant_id, (Source.tenant_id.is_(None)) & (Source.id.in_(shared))),
+            or_(Source.tenant_id == tenant_id, Source.tenant_id.is_(None) & feeds),
         )
         .order_by(Source.name)
     )

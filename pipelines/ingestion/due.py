@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pipelines.build.configuration import BuildConfiguration, identity
+from pipelines.ingestion.resting import at_rest
 from pipelines.pin.pins import choose_pins
 from registry import canaries, contracts, dead_letters, generations, leases, tenants, verdicts
 from registry.clock import Clock
@@ -26,7 +27,9 @@ class Due:
 def due_tenants(registry: Registry, configuration: BuildConfiguration, clock: Clock) -> list[Due]:
     """Active tenants, not held, not being ingested, whose next generation would be a new one."""
     with registry.read() as session:
-        found = (_due(session, tenant, configuration, clock) for tenant in tenants.active(session))
+        resting = at_rest(session, configuration)
+        moving = (tenant for tenant in tenants.active(session) if tenant.id not in resting)
+        found = (_due(session, tenant, configuration, clock) for tenant in moving)
         return [due for due in found if due is not None]
 
 

@@ -27,7 +27,10 @@ def source_changes(
     parts = ingestion.get()
     synchronise(context.instance, parts.registry)
     requests: list[dg.RunRequest] = []
-    for due in due_tenants(parts.registry, parts.configuration, parts.clock)[:RUNS_A_TICK]:
+    # Those that were asked for before, and wait for their next try, take nobody's place.
+    for due in due_tenants(parts.registry, parts.configuration, parts.clock):
+        if len(requests) == RUNS_A_TICK:
+            break
         with parts.registry.write() as session:
             key = runs.next_run_key(session, due.tenant_id, due.identity, parts.clock())
         if key is not None:

@@ -70,6 +70,7 @@ class TenantCommit(Base):
     """
 
     __tablename__ = "tenant_commit"
+    __table_args__ = (Index("ix_tenant_commit_hold", "hold", "scope"),)
 
     source_id: Mapped[int] = mapped_column(ForeignKey("source.id"), primary_key=True)
     scope: Mapped[str] = mapped_column(String(80), primary_key=True)

@@ -488,6 +488,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["source_id"], ["source.id"], name=op.f("fk_tenant_commit_source_id")),
         sa.PrimaryKeyConstraint("source_id", "scope", "seq", name=op.f("pk_tenant_commit")),
     )
+    with op.batch_alter_table("tenant_commit", schema=None) as batch_op:
+        batch_op.create_index("ix_tenant_commit_hold", ["hold", "scope"], unique=False)
+
     op.create_table(
         "dead_letter",
         sa.Column("tenant_id", sa.String(length=80), nullable=False),
@@ -549,6 +552,9 @@ def downgrade() -> None:
         batch_op.drop_index("ix_dead_letter_source")
 
     op.drop_table("dead_letter")
+    with op.batch_alter_table("tenant_commit", schema=None) as batch_op:
+        batch_op.drop_index("ix_tenant_commit_hold")
+
     op.drop_table("tenant_commit")
     with op.batch_alter_table("source_row", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_source_row_scope"))

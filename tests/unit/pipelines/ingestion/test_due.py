@@ -5,17 +5,29 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import event
 
 from pipelines.build.document_preparer import DocumentPreparer
 from pipelines.ingestion.due import Due, due_tenants
+from pipelines.ingestion.resting import at_rest
 from registry import leases, publication, sources, tenants
 from tests.support.fake_encoder import FakeEncoder
 from tests.support.world import TOPICS, World, text_about
 
 
 def due(world: World) -> list[Due]:
-    ingestion = world.ingestion
-    return due_tenants(world.registry, ingestion.configuration, world.clock)
+    """Who is due, told with and without the shortcut for all who rest."""
+    configuration = world.ingestion.configuration
+    found = due_tenants(world.registry, configuration, world.clock)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.ingestion.due.at_rest", lambda *_: set())
+        assert due_tenants(world.registry, configuration, world.clock) == found
+    return found
+
+
+def resting(world: World) -> set[str]:
+    with world.reading() as session:
+        return at_rest(session, world.ingestion.configuration)
 
 
 def is_due(world: World) -> bool:
@@ -57,6 +69,36 @@ def test_a_change_that_changes_nothing_is_not_due(published: World) -> None:
     published.clock.advance(10**6)
     published.capture()
     assert due(published) == []
+
+
+def test_all_who_rest_are_told_by_as_many_statements_as_one(either: World) -> None:
+    either.add_source("shared", tenant=None)
+    names = ["acme", *(f"tenant{number:02}" for number in range(30))]
+    first = either.tenant
+    ids = [first, *(either.add_tenant(name) for name in names[1:])]
+    either.tenant = first
+    either.script("shared").append(
+        either.clock(),
+        {f"{name}/page": {"content": text_about("harbour"), "tenant": name} for name in names},
+    )
+    assert resting(either) == {ids[0]}, "what nobody captured is not known"
+    either.ask_about({})
+    for tenant_id in ids:
+        assert either.run(tenant_id).status == "published", tenant_id
+    assert resting(either) == set(ids)
+    statements: list[str] = []
+    event.listen(either.registry.engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
+    assert due(either) == []
+    # Half of them are of the look without the shortcut.
+    assert len(statements) > 10 * len(ids)
+    statements.clear()
+    assert due_tenants(either.registry, either.ingestion.configuration, either.clock) == []
+    assert len(statements) < 12
+    changed = {"content": text_about("copper"), "tenant": "tenant07"}
+    either.script("shared").append(either.clock(), {"tenant07/page": changed})
+    either.capture()
+    assert resting(either) == {*ids} - {ids[8]}
+    assert [one.tenant_id for one in due(either)] == [ids[8]]
 
 
 def test_a_quiet_point_is_awaited(world: World) -> None:
