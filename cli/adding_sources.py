@@ -16,6 +16,7 @@ from pipelines.sources.kinds import dispose_source, prepare_source, settled_opti
 from pipelines.sources.source import Probe
 from registry import contracts, sources, tenants
 from registry.clock import utc_now
+from registry.crash_points import crash_point
 from registry.database import Registry
 from registry.settings import Settings
 
@@ -53,6 +54,7 @@ def add_source(registry: Registry, settings: Settings, wanted: NewSource) -> Add
     uri = absolute(wanted.kind, wanted.uri)
     options = settled_options(wanted.kind, wanted.name, wanted.options)
     probe = prepare_source(wanted.kind, uri, options, utc_now, mirrors(settings))
+    crash_point("source:prepared")
     with undone_at_the_source(settings, wanted.kind, uri, options), registry.write() as session:
         source = sources.add(
             session,

@@ -10,6 +10,7 @@ from pipelines.errors import SourceError
 from pipelines.sources.kinds import dispose_source
 from registry import leases, sources
 from registry.clock import utc_now
+from registry.crash_points import crash_point
 from registry.database import Registry
 from registry.errors import LeaseHeld
 from registry.schema import Source
@@ -24,7 +25,23 @@ def remove_source(registry: Registry, settings: Settings, source: Source) -> lis
     A look that is under way is waited for, for as long as its lease lasts. Raises LeaseHeld where it lasts longer.
     """
     _take_away(registry, settings, source)
+    crash_point("source:removed")
     return _clean_up(settings, source)
+
+
+def resume_removal(
+    registry: Registry, settings: Settings, name: str, tenant_id: str | None
+) -> tuple[Source, list[str]] | None:
+    """Clean up again at the newest removed source of this name: its removal may have been cut off.
+
+    None where there is none that had a slot, or where another source has that slot by now.
+    """
+    with registry.read() as session:
+        source = sources.newest_removed(session, name, tenant_id)
+        taken = {other.options.get("slot") for other in sources.present(session)}
+    if source is None or source.options.get("slot", "") in {"", *taken}:
+        return None
+    return source, _clean_up(settings, source)
 
 
 def remove_slots(registry: Registry, settings: Settings, tenant_id: str) -> list[str]:

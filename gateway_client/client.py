@@ -6,35 +6,33 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import httpx
-from pydantic import BaseModel, ValidationError
 
 from gateway_client import forks
 from gateway_client.call import Call, Caller, Means, Task
 from gateway_client.catalogue import Catalogue
 from gateway_client.errors import ClientClosed, ContextTooLong, InvalidBudget, InvalidCall, UnknownTenant
 from gateway_client.exchange import Emit, Exchange, Request
-from gateway_client.idempotency import Keyed
+from gateway_client.idempotency import claim
 from gateway_client.lanes import Lane
 from gateway_client.ledger.entries import CallRow, new_id
 from gateway_client.ledger.ledger import Ledger
-from gateway_client.messages import ChatRequest, EmbeddingReply, EmbeddingRequest, Message, Reply, Tool
+from gateway_client.messages import ChatRequest
 from gateway_client.model import ModelSpec
+from gateway_client.options import CallOptions, ChatOptions, EmbedOptions, StreamOptions, takes
 from gateway_client.policy import AnyTenant, Policy, TenantPolicy
 from gateway_client.pools.from_catalogue import declared_pools, monthly_caps
-from gateway_client.records import Completion, Embeddings, Record, fingerprint, hashed
+from gateway_client.records import Completion, Embeddings, fingerprint
+from gateway_client.retry_loop import run
 from gateway_client.scopes import check_value
 from gateway_client.settings import GatewaySettings, gateway_settings
 from gateway_client.store.opening import open_database
 from gateway_client.streaming import Stream
 from gateway_client.tokens import check_fit, fits
-
-OnUnknown = Literal["fail", "buy"]
-Given = Mapping[str, Any] | Message
 
 
 class GatewayClient:
@@ -118,160 +116,45 @@ class GatewayClient:
 
     # -- what a caller asks for
 
-    async def chat(
-        self,
-        *,
-        tenant: str,
-        model: str,
-        messages: Sequence[Given],
-        max_tokens: int,
-        lane: Lane | str = Lane.INTERACTIVE,
-        feature: str = "default",
-        tools: Sequence[Tool | Mapping[str, Any]] = (),
-        tool_choice: str = "auto",
-        schema: type[BaseModel] | dict[str, Any] | None = None,
-        temperature: float | None = None,
-        stop: Sequence[str] = (),
-        seed: int | None = None,
-        deadline: float | None = None,
-        idempotency_key: str | None = None,
-        on_unknown: OnUnknown = "fail",
-        run: str = "",
-        max_cost: int | None = None,
-        max_run_cost: int | None = None,
-        user: str | None = None,
-        trace_parent: str | None = None,
-        request_id: str | None = None,
-        document_ids: Sequence[str] = (),
-    ) -> Completion:
-        """A complete answer, or an error: a truncated one is never a success.
+    @takes(ChatOptions)
+    async def chat(self, options: ChatOptions) -> Completion:
+        """A complete answer, or an error: a truncated one is never a success. Raises GatewayError."""
+        call = await self._call(options)
+        return Completion.of(await claim(call, options.on_unknown) or await run(call))
 
-        `deadline` is in seconds, for the whole call. `max_cost` caps this call, `max_run_cost` all calls of `run`
-        (an agent's loop), both in micro-dollars. A call whose `idempotency_key` has an outcome is not sent again;
-        `on_unknown` says what to do where one may have been bought whose reply is not known. Raises GatewayError.
-        """
-        request = chat_request(
-            model, messages, max_tokens, tools, tool_choice, schema, temperature, stop, seed, user
-        )
-        caller = await self._caller(tenant, lane, feature, run, max_cost, max_run_cost)
-        record = Record(request_id or new_id(), trace_parent, hashed(user), list(document_ids))
-        call = self._call(caller, request, record, deadline, idempotency_key)
-        keyed = Keyed(call, on_unknown)
-        stored = await keyed.claim()
-        if stored is not None:
-            return stored
-        reply = await call.run()
-        assert isinstance(reply, Reply)
-        return Completion(reply, call.answered_by, call.row.id, record)
+    @takes(EmbedOptions)
+    async def embed(self, options: EmbedOptions) -> Embeddings:
+        """One vector per text, of float32 numbers. Raises GatewayError."""
+        call = await self._call(options)
+        return Embeddings.of(await claim(call, options.on_unknown) or await run(call))
 
-    async def embed(
-        self,
-        *,
-        tenant: str,
-        model: str,
-        texts: Sequence[str],
-        dimensions: int | None = None,
-        lane: Lane | str = Lane.BATCH,
-        feature: str = "embed",
-        deadline: float | None = None,
-        run: str = "",
-        max_cost: int | None = None,
-        max_run_cost: int | None = None,
-        trace_parent: str | None = None,
-        request_id: str | None = None,
-    ) -> Embeddings:
-        """One vector per text. Raises GatewayError."""
-        try:
-            request = EmbeddingRequest(model, tuple(texts), dimensions)
-        except ValidationError as invalid:
-            raise InvalidCall(_told(invalid)) from invalid
-        caller = await self._caller(tenant, lane, feature, run, max_cost, max_run_cost)
-        record = Record(request_id or new_id(), trace_parent)
-        call = self._call(caller, request, record, deadline, None)
-        reply = await call.run()
-        assert isinstance(reply, EmbeddingReply)
-        return Embeddings(reply, call.answered_by, call.row.id, record)
-
-    async def stream(
-        self,
-        *,
-        tenant: str,
-        model: str,
-        messages: Sequence[Given],
-        max_tokens: int,
-        lane: Lane | str = Lane.INTERACTIVE,
-        feature: str = "default",
-        tools: Sequence[Tool | Mapping[str, Any]] = (),
-        tool_choice: str = "auto",
-        schema: type[BaseModel] | dict[str, Any] | None = None,
-        temperature: float | None = None,
-        stop: Sequence[str] = (),
-        seed: int | None = None,
-        deadline: float | None = None,
-        buffer: bool = False,
-        run: str = "",
-        max_cost: int | None = None,
-        max_run_cost: int | None = None,
-        user: str | None = None,
-        trace_parent: str | None = None,
-        request_id: str | None = None,
-        document_ids: Sequence[str] = (),
-    ) -> Stream:
+    @takes(StreamOptions)
+    async def stream(self, options: StreamOptions) -> Stream:
         """The answer as it arrives: iterate over it, then `completion` is the whole.
 
         Once a piece was handed out, a failure is raised by the iteration and nobody else is asked; with `buffer`
-        pieces are handed out when the answer is complete, so that another model may still answer.
+        pieces are handed out when the answer is complete, so that another model may still answer. An answer that
+        was stored under the idempotency key is handed out again, without the rhythm that it once had. Raises
+        GatewayError.
         """
-        request = chat_request(
-            model, messages, max_tokens, tools, tool_choice, schema, temperature, stop, seed, user
-        )
-        caller = await self._caller(tenant, lane, feature, run, max_cost, max_run_cost)
-        record = Record(request_id or new_id(), trace_parent, hashed(user), list(document_ids), streamed=True)
-        stream = Stream(buffer)
-        call = self._call(caller, request, record, deadline, None, stream.put)
-        call.buffered = buffer
-        stream.start(call)
+        stream = Stream(buffer=options.buffer)
+        call = await self._call(options, stream.put)
+        call.buffered = options.buffer
+        stored = await claim(call, options.on_unknown)
+        if stored is None:
+            stream.start(call)
+        else:
+            stream.replay(stored)
         return stream
 
     # -- how it becomes a call
 
-    async def _caller(
-        self, tenant: str, lane: Lane | str, feature: str, run: str, most: int | None, most_of_run: int | None
-    ) -> Caller:
-        terms = self._terms(tenant)
-        try:
-            chosen = Lane(lane)
-        except ValueError as unknown:
-            raise InvalidCall(f"{lane!r} is no lane: interactive or batch") from unknown
-        try:
-            for name, value in (("tenant", tenant), ("feature", feature), *((("run", run),) if run else ())):
-                check_value(name, value)
-        except InvalidBudget as wrong:
-            raise InvalidCall(str(wrong)) from wrong
-        caps = [cap for cap in (most, terms.max_cost_per_call) if cap is not None]
-        run_caps = [cap for cap in (most_of_run, terms.max_cost_per_run) if cap is not None]
-        if run and run_caps:
-            await self._opened().ledger.cap_run(tenant, run, min(run_caps))
-        return Caller(tenant, chosen, feature, run, min(caps, default=None))
-
-    def _terms(self, tenant: str) -> TenantPolicy:
-        found = self.policy.tenant(tenant) if tenant else None
-        if found is None:
-            raise UnknownTenant(f"the policy knows no tenant {tenant!r}")
-        return found
-
-    def _call(
-        self,
-        caller: Caller,
-        request: Request,
-        record: Record,
-        deadline: float | None,
-        key: str | None,
-        emit: Emit | None = None,
-    ) -> Call:
+    async def _call(self, options: CallOptions, emit: Emit | None = None) -> Call:
+        options.check()
+        request, record = options.request(), options.record()
+        caller, terms = await self._caller(options), self._terms(options.tenant)
         means, settings = self._opened(), self.settings
         models = self._models(request)
-        default = settings.batch_deadline if caller.lane is Lane.BATCH else settings.interactive_deadline
         row = CallRow(
             id=new_id(),
             worker=means.ledger.worker,
@@ -280,16 +163,42 @@ class GatewayClient:
             feature=caller.feature,
             run=caller.run,
             model=request.model,
-            fingerprint=fingerprint(request),
-            key=key,
+            fingerprint=fingerprint(options.operation, request),
+            key=options.idempotency_key,
+            record=record.to_json(),
         )
-        kept = self._terms(caller.tenant).reply_retention or settings.reply_retention
-        until = asyncio.get_running_loop().time() + (default if deadline is None else deadline)
+        default = settings.batch_deadline if caller.lane is Lane.BATCH else settings.interactive_deadline
+        seconds = default if options.deadline is None else options.deadline
+        kept = terms.reply_retention or settings.reply_retention
+        until = asyncio.get_running_loop().time() + seconds
         call = Call(
             means, caller, row, request, models, until, record, emit, expires=lambda: time.time() + kept
         )
         call.made(models[0])  # what cannot be sent is refused before anything is written
         return call
+
+    async def _caller(self, options: CallOptions) -> Caller:
+        tenant, run, terms = options.tenant, options.run, self._terms(options.tenant)
+        try:
+            lane = Lane(options.lane)
+        except ValueError as unknown:
+            raise InvalidCall(f"{options.lane!r} is no lane: interactive or batch") from unknown
+        named = {"tenant": tenant, "feature": options.feature} | ({"run": run} if run else {})
+        try:
+            for name, value in named.items():
+                check_value(name, value)
+        except InvalidBudget as wrong:
+            raise InvalidCall(str(wrong)) from wrong
+        run_cap = _least(options.max_run_cost, terms.max_cost_per_run)
+        if run and run_cap is not None:
+            await self._opened().ledger.cap_run(tenant, run, run_cap)
+        return Caller(tenant, lane, options.feature, run, _least(options.max_cost, terms.max_cost_per_call))
+
+    def _terms(self, tenant: str) -> TenantPolicy:
+        found = self.policy.tenant(tenant) if tenant else None
+        if found is None:
+            raise UnknownTenant(f"the policy knows no tenant {tenant!r}")
+        return found
 
     def _models(self, request: Request) -> list[ModelSpec]:
         """Who may answer, in order: those that the request may fit. What none fits is refused here, for nothing."""
@@ -312,6 +221,11 @@ class GatewayClient:
         return self._means
 
     def _spawn(self, work: Coroutine[Any, Any, Exchange]) -> Task:
+        if self._means is None:
+            work.close()
+            raise ClientClosed(
+                "the gateway client was closed before the call was sent: nothing is being sent"
+            )
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._forget)
@@ -334,38 +248,5 @@ def _gives(request: Request, model: ModelSpec) -> bool:
     )
 
 
-def chat_request(
-    model: str,
-    messages: Sequence[Given],
-    max_tokens: int,
-    tools: Sequence[Tool | Mapping[str, Any]],
-    tool_choice: str,
-    schema: type[BaseModel] | dict[str, Any] | None,
-    temperature: float | None,
-    stop: Sequence[str],
-    seed: int | None,
-    user: str | None,
-) -> ChatRequest:
-    """What was given, as a request. Raises InvalidCall."""
-    try:
-        return ChatRequest(
-            model=model,
-            messages=tuple(m if isinstance(m, Message) else Message(**m) for m in messages),
-            max_tokens=max_tokens,
-            tools=tuple(t if isinstance(t, Tool) else Tool(**t) for t in tools),
-            tool_choice=tool_choice,
-            schema=schema,
-            temperature=temperature,
-            stop=tuple(stop),
-            seed=seed,
-            user=hashed(user),
-        )
-    except (ValidationError, TypeError) as invalid:
-        raise InvalidCall(_told(invalid)) from invalid
-
-
-def _told(invalid: ValidationError | TypeError) -> str:
-    if isinstance(invalid, TypeError):
-        return f"the request cannot be read: {invalid}"
-    first = invalid.errors(include_url=False, include_input=False)[0]
-    return f"the request cannot be sent: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+def _least(*caps: int | None) -> int | None:
+    return min((cap for cap in caps if cap is not None), default=None)

@@ -16,7 +16,7 @@ GatewayError
 │   ├── ContextTooLong        does not fit the model, nor an approved larger one
 │   ├── UnsupportedRequest    the model or provider cannot do what is asked (tools, schema, ...)
 │   ├── KeyMissing            the provider's key is not in the environment
-│   └── IdempotencyConflict   the same idempotency key came with another body
+│   └── IdempotencyConflict   the same idempotency key came with another body, or for another operation
 ├── CallFailed                something was sent, and there is no complete answer
 │   ├── DeadlineExceeded      the whole call's time is up (also while it still waited for admission)
 │   ├── ProviderError         the provider said no or broke: a classified failure
@@ -99,7 +99,7 @@ class Paused(Refused):
 
 
 class BreakerOpen(Refused):
-    """The provider fails for this model; it is probed again later."""
+    """The provider fails for this model; it is probed again later. `__cause__` is this call's own last failure."""
 
 
 class InvalidCall(GatewayError):
@@ -139,7 +139,7 @@ class KeyMissing(InvalidCall):
 
 
 class IdempotencyConflict(InvalidCall):
-    """The same idempotency key came with another body."""
+    """The same idempotency key came with another body, or for another operation."""
 
 
 class CallFailed(GatewayError):
@@ -147,7 +147,7 @@ class CallFailed(GatewayError):
 
 
 class DeadlineExceeded(CallFailed):
-    """The whole call's time is up."""
+    """The whole call's time is up. `__cause__` is what failed before that, where something did."""
 
 
 class ProviderError(CallFailed):

@@ -16,7 +16,11 @@ AnyReply = Reply | EmbeddingReply
 
 @dataclass(slots=True)
 class Record:
-    """What the store's row of a call says beside its columns. Seconds, tokens, micro-dollars."""
+    """What the store's row of a call says beside its columns. Seconds, tokens, micro-dollars.
+
+    `sends` counts requests to a provider, `attempts` entries of the ledger: one that was rejected for capacity is
+    sent again within its attempt. `last_failure` is the kind, the status and the model of the last that failed.
+    """
 
     request_id: str
     trace_parent: str | None = None
@@ -36,6 +40,7 @@ class Record:
     reasoning: int = 0
     cost: int = 0
     models: list[str] = field(default_factory=list)
+    last_failure: str = ""
 
     def count(self, usage: Usage, cost: int) -> None:
         """Add what an attempt was charged."""
@@ -58,6 +63,17 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """A reply with what it took to get it, now or (`stored`) earlier, under the same idempotency key."""
+
+    reply: AnyReply
+    model: str
+    call: str
+    record: Record
+    stored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """A complete answer. `model` is the catalogue's name of who answered, `call` the id of its record; `stored` that
     it was bought earlier, under the same idempotency key. `record.cost` is in micro-dollars."""
@@ -67,6 +83,12 @@ class Completion:
     call: str
     record: Record
     stored: bool = False
+
+    @classmethod
+    def of(cls, found: Answered) -> Completion:
+        """A chat's answer."""
+        assert isinstance(found.reply, Reply)
+        return cls(found.reply, found.model, found.call, found.record, found.stored)
 
     @property
     def text(self) -> str:
@@ -99,13 +121,19 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """Vectors, with what it took to get them."""
+    """Vectors of float32 numbers, one per text, with what it took to get them. `stored` as in Completion."""
 
     reply: EmbeddingReply
     model: str
     call: str
     record: Record
     stored: bool = False
+
+    @classmethod
+    def of(cls, found: Answered) -> Embeddings:
+        """An embedding's answer."""
+        assert isinstance(found.reply, EmbeddingReply)
+        return cls(found.reply, found.model, found.call, found.record, found.stored)
 
     @property
     def vectors(self) -> tuple[tuple[float, ...], ...]:
@@ -117,7 +145,8 @@ def hashed(user: str | None) -> str | None:
     return None if user is None else hashlib.sha256(user.encode()).hexdigest()[:32]
 
 
-def fingerprint(request: ChatRequest | EmbeddingRequest) -> str:
-    """Equal for equal bodies."""
-    text = json.dumps(request.document(), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+def fingerprint(operation: str, request: ChatRequest | EmbeddingRequest) -> str:
+    """Equal for equal bodies of the same operation (chat, stream, embed)."""
+    told = {"operation": operation, "request": request.document()}
+    text = json.dumps(told, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()

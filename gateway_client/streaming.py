@@ -3,40 +3,53 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
 from gateway_client.call import Call
 from gateway_client.errors import ClientClosed
-from gateway_client.exchange import AnyReply
-from gateway_client.messages import Reply, StreamEvent
-from gateway_client.records import Completion
+from gateway_client.messages import StreamEvent
+from gateway_client.records import Answered, Completion
+from gateway_client.retry_loop import run
 
 
 class Stream:
     """Iterate for the pieces. Leaving early is fine: what was sent is drained in the background and settled."""
 
-    def __init__(self, buffer: bool) -> None:
+    def __init__(self, *, buffer: bool) -> None:
         self._buffer = buffer
         self._events: asyncio.Queue[StreamEvent | None] = asyncio.Queue()
         self._kept: list[StreamEvent] = []
+        self._sends = 0
         self._call: Call | None = None
-        self._task: asyncio.Task[AnyReply] | None = None
+        self._task: asyncio.Task[Answered] | None = None
+        self._stored: Answered | None = None
         self._over = False
 
     def start(self, call: Call) -> None:
         """Begin the call."""
         self._call = call
         self._task = asyncio.get_running_loop().create_task(self._run(call))
+        self._task.add_done_callback(self._ended)
 
-    async def _run(self, call: Call) -> AnyReply:
-        try:
-            reply = await call.run()
-            for event in self._kept if self._buffer else ():
-                self._events.put_nowait(event)
-            return reply
-        finally:
-            self._events.put_nowait(None)
+    def replay(self, stored: Answered) -> None:
+        """Hand out an answer that was bought before."""
+        self._stored = stored
+        for event in pieces_of(Completion.of(stored)):
+            self._events.put_nowait(event)
+        self._events.put_nowait(None)
+
+    async def _run(self, call: Call) -> Answered:
+        found = await run(call)
+        for event in self._kept if self._buffer else ():
+            self._events.put_nowait(event)
+        return found
+
+    def _ended(self, _task: asyncio.Task[Answered]) -> None:
+        self._events.put_nowait(None)
+        if self._call is not None and not self._call.begun:
+            self._call.fail_later("cancelled")  # a task that is cancelled before its first step runs nothing
 
     def put(self, event: StreamEvent) -> None:
         """A piece has come."""
@@ -49,19 +62,18 @@ class Stream:
             self._sends = self._call.record.sends
         self._kept.append(event)
 
-    _sends = 0
-
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> StreamEvent:
-        if self._over or self._task is None:
+        if self._over:
             raise StopAsyncIteration
         event = await self._events.get()
         if event is not None:
             return event
         self._over = True
-        await self._task
+        if self._task is not None:
+            await self._task
         raise StopAsyncIteration
 
     async def text(self) -> str:
@@ -73,11 +85,11 @@ class Stream:
     @property
     def completion(self) -> Completion:
         """The whole answer, once the iteration has ended. Raises the call's error, or ClientClosed before its end."""
-        if self._task is None or self._call is None or not self._task.done():
+        if self._stored is not None:
+            return Completion.of(self._stored)
+        if self._task is None or not self._task.done() or self._task.cancelled():
             raise ClientClosed("the stream has not been read to its end")
-        reply = self._task.result()
-        assert isinstance(reply, Reply)
-        return Completion(reply, self._call.answered_by, self._call.row.id, self._call.record)
+        return Completion.of(self._task.result())
 
     async def close(self) -> None:
         """Stop reading."""
@@ -94,3 +106,11 @@ class Stream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def pieces_of(answer: Completion) -> Iterator[StreamEvent]:
+    """A whole answer as a stream would give it: its text in one piece, then each tool call in one."""
+    if answer.text:
+        yield StreamEvent(text=answer.text)
+    for index, call in enumerate(answer.tool_calls):
+        yield StreamEvent(tool_call=(index, call))

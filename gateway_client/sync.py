@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Generator, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -17,9 +17,11 @@ from gateway_client.catalogue import Catalogue
 from gateway_client.client import GatewayClient
 from gateway_client.errors import ClientClosed
 from gateway_client.messages import StreamEvent
+from gateway_client.options import ChatOptions, EmbedOptions, StreamOptions, takes
 from gateway_client.policy import Policy
 from gateway_client.records import Completion, Embeddings
 from gateway_client.settings import GatewaySettings
+from gateway_client.streaming import Stream
 
 T = TypeVar("T")
 
@@ -102,28 +104,23 @@ class SyncGatewayClient:
                 self._opened = os.getpid(), thread, client
             return self._opened[1], self._opened[2]
 
-    def chat(self, **asked: Any) -> Completion:  # noqa: ANN401 - as GatewayClient.chat
+    @takes(ChatOptions)
+    def chat(self, options: ChatOptions) -> Completion:
         """As `GatewayClient.chat`."""
         thread, client = self._client()
-        return thread.run(client.chat(**asked))
+        return thread.run(client.chat(**vars(options)))
 
-    def embed(self, **asked: Any) -> Embeddings:  # noqa: ANN401 - as GatewayClient.embed
+    @takes(EmbedOptions)
+    def embed(self, options: EmbedOptions) -> Embeddings:
         """As `GatewayClient.embed`."""
         thread, client = self._client()
-        return thread.run(client.embed(**asked))
+        return thread.run(client.embed(**vars(options)))
 
-    def stream(self, **asked: Any) -> Iterator[StreamEvent]:  # noqa: ANN401 - as GatewayClient.stream
+    @takes(StreamOptions)
+    def stream(self, options: StreamOptions) -> SyncStream:
         """As `GatewayClient.stream`, piece by piece; leaving early closes it."""
         thread, client = self._client()
-        stream = thread.run(client.stream(**asked))
-        try:
-            while True:
-                try:
-                    yield thread.run(_piece(stream))
-                except _Over:
-                    return
-        finally:
-            thread.run(stream.close())
+        return SyncStream(thread, thread.run(client.stream(**vars(options))))
 
     def close(self) -> None:
         """Sign off."""
@@ -142,13 +139,51 @@ class SyncGatewayClient:
         self.close()
 
 
-class _Over(Exception):
-    """A stream's end; StopAsyncIteration does not cross threads."""
+class SyncStream:
+    """A `Stream` without `await`. One that is let go before its end closes itself."""
+
+    def __init__(self, thread: LoopThread, stream: Stream) -> None:
+        self._thread, self._stream = thread, stream
+        self._pieces = _pieces(thread, stream)
+
+    def __iter__(self) -> Iterator[StreamEvent]:
+        return self._pieces
+
+    def __next__(self) -> StreamEvent:
+        return next(self._pieces)
+
+    def text(self) -> str:
+        """Read it all; the text of the whole answer."""
+        for _ in self._pieces:
+            pass
+        return self.completion.text
+
+    @property
+    def completion(self) -> Completion:
+        """As `Stream.completion`."""
+        return self._stream.completion
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._thread.run(self._stream.close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
-async def _piece(stream: Any) -> StreamEvent:  # noqa: ANN401 - a Stream
+def _pieces(thread: LoopThread, stream: Stream) -> Generator[StreamEvent, None, None]:
     try:
-        found: StreamEvent = await anext(stream)
-    except StopAsyncIteration:
-        raise _Over from None
-    return found
+        while (event := thread.run(_next(stream))) is not None:
+            yield event
+    finally:
+        thread.run(stream.close())
+
+
+async def _next(stream: Stream) -> StreamEvent | None:
+    """The next piece, or None at the end: StopAsyncIteration does not cross threads."""
+    return await anext(stream, None)

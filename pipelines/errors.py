@@ -5,6 +5,8 @@ PipelineError
 │   ├── SourceUnavailable     a source cannot be read now; what is captured stays as it is
 │   └── SchemaDrift           a table is no longer what the source's options say; capture waits, nothing is lost
 ├── ParseError                one document cannot be turned into text (quarantined, never fatal)
+│   └── ParseAborted          its parser took too long, too much memory, or ended its process
+├── ParserUnavailable         the process that parses does not start; no document is to blame
 ├── CaptureBusy               another process captures this source
 ├── IngestBusy                another run ingests this tenant
 ├── IngestRefused             the registry does not let this run go on (held, suspended, fenced off)
@@ -33,6 +35,14 @@ class SchemaDrift(SourceError):
 
 class ParseError(PipelineError):
     """One document cannot be turned into text. It is quarantined and never stops the others."""
+
+
+class ParseAborted(ParseError):
+    """A document's parser took too long, too much memory, or ended its process."""
+
+
+class ParserUnavailable(PipelineError):
+    """The process that parses documents does not start. No document is to blame, and none is quarantined."""
 
 
 class CaptureBusy(PipelineError):

@@ -44,10 +44,11 @@ def undelivered(session: Session, now: datetime, limit: int = 100) -> list[Alert
 
 
 def record_delivery(session: Session, alert_id: int, now: datetime) -> None:
-    """Note that an alert got through."""
+    """Note that an alert got through: so will the tenant's others, which are due at once, whatever they waited for."""
     alert = session.get_one(Alert, alert_id)
     alert.attempts += 1
-    alert.error, alert.delivered_at, alert.next_attempt_at = "", now, None
+    alert.error, alert.delivered_at = "", now
+    _put_off(session, alert.tenant_id, None)
 
 
 def record_failure(session: Session, alert_id: int, now: datetime, error: str) -> None:
@@ -59,8 +60,11 @@ def record_failure(session: Session, alert_id: int, now: datetime, error: str) -
     alert.attempts += 1
     alert.error = error
     pause = min(FIRST_PAUSE * 2 ** min(alert.attempts - 1, 20), LONGEST_PAUSE)
-    session.execute(
-        update(Alert)
-        .where(Alert.tenant_id == alert.tenant_id, Alert.delivered_at.is_(None))
-        .values(next_attempt_at=now + pause)
-    )
+    _put_off(session, alert.tenant_id, now + pause)
+
+
+def _put_off(session: Session, tenant_id: str, until: datetime | None) -> None:
+    """Set the next attempt of all that a tenant waits for; None is at once."""
+    session.flush()
+    waiting = update(Alert).where(Alert.tenant_id == tenant_id, Alert.delivered_at.is_(None))
+    session.execute(waiting.values(next_attempt_at=until))

@@ -99,6 +99,11 @@ def release_holder(session: Session, name: str, holder: Holder) -> None:
     )
 
 
+def revoke(session: Session, name: str) -> None:
+    """Take a lease from whoever holds it; anybody may have it next."""
+    session.execute(update(Lease).where(Lease.name == name).values(token=Lease.token + 1, expires_at=None))
+
+
 def bar(session: Session, name: str) -> None:
     """Close a lease for good: whoever holds it has lost it, and nobody gets it any more."""
     nobody = Holder("what was erased", "", 0, 0).encode()

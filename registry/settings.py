@@ -33,6 +33,16 @@ class Settings(BaseSettings):
         0, ge=0, description="Threads of one encoder. 0 leaves the choice to the runtime."
     )
     max_document_mb: int = Field(64, ge=1, description="A document larger than this is quarantined.")
+    parse_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="Seconds that a document may take to parse, and as many again per 10 MB; else it is quarantined.",
+    )
+    parse_memory_mb: int = Field(
+        4096,
+        ge=512,
+        description="Memory of the process that parses; a document that needs more is quarantined.",
+    )
     open_generations: int = Field(64, ge=1, description="Generations that one process keeps open at most.")
     capture_interval: float = Field(
         0.5, gt=0, description="Seconds between two looks of the capturer at one source."

@@ -69,6 +69,7 @@ def create(session: Session, name: str, now: datetime, contract: Contract | None
         raise AlreadyExists(f"tenant {name!r} exists already: another process made it just now") from error
     contracts.store(session, tenant.id, contract or Contract(), now)
     _claim_waiting(session, tenant)
+    _claim_dropped(session, tenant)
     return tenant
 
 
@@ -185,3 +186,16 @@ def _claim_waiting(session: Session, tenant: Tenant) -> None:
     waiting = waiting_scope(tenant.name)
     for table in (Change, TenantCommit, Content, Head, SourceRow):
         session.execute(update(table).where(table.scope == waiting).values(scope=tenant.id))
+
+
+def _claim_dropped(session: Session, tenant: Tenant) -> None:
+    # What shared sources had said of an erased tenant of this name is gone: the rows that change from now on
+    # alone would make a state that never was. Hence a snapshot, and no more of a look that is under way.
+    namesake = select(Tenant.id).where(Tenant.name == tenant.name, Tenant.status == "erased").limit(1)
+    if session.scalar(namesake) is None:
+        return
+    shared = select(Source.id).where(Source.tenant_id.is_(None), Source.removed_at.is_(None))
+    ids = list(session.scalars(shared.order_by(Source.id)))
+    session.execute(update(Source).where(Source.id.in_(ids)).values(position=None))
+    for source_id in ids:
+        leases.revoke(session, leases.capture_lease(source_id))

@@ -16,11 +16,12 @@ from cli.opening import mirrors, opened_registry, settings
 from cli.options import Json, OptionalTenant, commands
 from cli.output import console, note, show, warn
 from cli.overview import SourceOverview, source_overview
-from cli.removing_sources import remove_source
+from cli.removing_sources import remove_source, resume_removal
 from pipelines.sources.kinds import KINDS, open_source
 from registry import sources, tenants
 from registry.clock import utc_now
 from registry.database import Registry
+from registry.errors import NotFound
 from registry.schema import Source, Tenant
 
 app = commands("Where documents live: git repositories, folders, database tables.")
@@ -163,11 +164,20 @@ def set_options(
 def remove(name: Name, tenant: OptionalTenant = None, as_json: Json = False) -> None:
     """Remove a source: its documents are hidden at once and leave with the next generation.
 
-    What capture made at the source (a replication slot and publication) is dropped there.
+    What capture made at the source (a replication slot and publication) is dropped there. Where that was cut off,
+    remove the source again.
     """
     with opened_registry() as registry:
-        source, owner = _find(registry, name, tenant)
-        warnings = remove_source(registry, settings(), source)
+        try:
+            source, owner = _find(registry, name, tenant)
+            warnings = remove_source(registry, settings(), source)
+        except NotFound:
+            with registry.read() as session:
+                owner = tenants.find(session, tenant) if tenant else None
+            resumed = resume_removal(registry, settings(), name, owner.id if owner else None)
+            if resumed is None:
+                raise
+            source, warnings = resumed
     for warning in warnings:
         warn(warning)
     document = {

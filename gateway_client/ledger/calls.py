@@ -17,11 +17,13 @@ _KEYED = select(schema.call).where(
 )
 _CHARGED = _a.state.in_(("settled", "corrected", "unknown"))
 _BEFORE = select(
-    func.coalesce(func.max(_a.number), 0).label("attempts"), func.coalesce(func.sum(_a.sends), 0).label("sends")
+    func.coalesce(func.max(_a.number), 0).label("attempts"),
+    func.coalesce(func.sum(_a.sends), 0).label("sends"),
 ).where(_a.call == bindparam("b_call"))
 
 
-def _sum(column: Any) -> Any:  # noqa: ANN401 - SQLAlchemy's expressions
+def charged_sum(column: Any) -> Any:  # noqa: ANN401 - SQLAlchemy's expressions
+    """The sum of a column over what a call's attempts were charged."""
     mine = (_a.call == _c.id) & _CHARGED
     return select(func.coalesce(func.sum(column), 0)).where(mine).correlate(schema.call).scalar_subquery()
 
@@ -31,14 +33,19 @@ _charged = exists().where(_a.call == _c.id, _CHARGED, _a.cost_micro + _a.tokens 
 # A call that failed and was charged, or may have been, is unknown: its key buys again only on demand.
 _END = (
     update(schema.call)
-    .where(_c.id == bindparam("b_call"), _c.state == "running")
+    .where(
+        _c.id == bindparam("b_call"),
+        _c.state == "running",
+        (bindparam("b_state", type_=String) == "done")
+        | bindparam("b_worker", type_=String).in_(["", _c.worker]),
+    )
     .values(
         state=case(
             (_charged & (bindparam("b_state", type_=String) == "failed"), "unknown"),
             else_=bindparam("b_state"),
         ),
-        tokens=_sum(_a.tokens),
-        cost_micro=_sum(_a.cost_micro),
+        tokens=charged_sum(_a.tokens),
+        cost_micro=charged_sum(_a.cost_micro),
         # Whoever gives up what was never run knows nothing of it.
         record=case((bindparam("b_record", type_=String) == "{}", _c.record), else_=bindparam("b_record")),
         **{name: bindparam(f"b_{name}") for name in _GIVEN},
@@ -137,6 +144,7 @@ def end(connection: Connection, ending: Ending, now: float) -> None:
     """A call ends; what it used is the sum of its attempts. A second end is ignored."""
     named = {
         "b_call": ending.call,
+        "b_worker": ending.worker,
         "b_state": ending.state,
         "b_outcome": ending.outcome[:60],
         "b_answered_by": ending.answered_by,
@@ -152,7 +160,7 @@ def end(connection: Connection, ending: Ending, now: float) -> None:
 
 
 _KEY = ["tenant", "idempotency_key"]
-_INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _BEGINS = {
     name: into(schema.call).on_conflict_do_nothing(index_elements=["id"]) for name, into in _INSERTS.items()
 }

@@ -111,7 +111,8 @@ class Settlement:
 class Ending:
     """The end of a call: what its record says, and the reply to keep until `expires` (Unix time).
 
-    `begins` is its row, for a call whose admission may never have written it.
+    `begins` is its row, for a call whose admission may never have written it. `worker` is whose call must have failed
+    (empty: anybody's): a dispatcher that was taken for dead may still answer its call, and no longer fail it.
     """
 
     call: str
@@ -123,6 +124,7 @@ class Ending:
     expires: float | None = None
     record: str = "{}"
     begins: CallRow | None = None
+    worker: str = ""
 
 
 @dataclass(slots=True)

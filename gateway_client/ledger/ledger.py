@@ -8,54 +8,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
 import socket
-import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gateway_client.errors import ClientClosed, DeadlineExceeded, GatewayError, StoreUnavailable
-from gateway_client.gates import Gates, announced, announcement
+from gateway_client.gates import Gates, announced
 from gateway_client.lanes import Lane
 from gateway_client.ledger.calls import Claimed
 from gateway_client.ledger.entries import Answer, Ask, CallRow, Effect, Ending, Notices, Settlement, new_id
+from gateway_client.ledger.neighbours import Neighbours
+from gateway_client.ledger.settling import Settling
+from gateway_client.ledger.store_work import StoreWork
+from gateway_client.ledger.timers import Timers
 from gateway_client.ledger.transactions import Transactions
+from gateway_client.ledger.waiting import Waiters, Wish
 from gateway_client.pools.declared import PoolConfig
 from gateway_client.store.database import Database
-from gateway_client.store.threads import Priority, StoreThreads
-from gateway_client.wake import WAKE, Peer, Presence, presence
+from gateway_client.store.threads import Priority
+from gateway_client.wake import WAKE, Presence, presence
 
 T = TypeVar("T")
 LIVENESS_SECONDS = 0.5
 POLL_SECONDS = 1.0
 TIDY_SECONDS = 60.0
-# A store that takes longer than this to answer is not there.
-STORE_SECONDS = 10.0
-ANSWER_FIRST_SECONDS = 0.001
 _LOST = Answer()
-Pending = tuple[str, str, Settlement, Ending | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """An attempt that wants its grant number `sends`, within `patience` seconds."""
-
-    pool: str
-    attempt: str
-    patience: float
-    sends: int
-
-
-@dataclass(frozen=True, slots=True)
-class Waiter:
-    """Somebody who waits for an attempt's grant number `sends`, or a later one."""
-
-    pool: str
-    sends: int
-    future: asyncio.Future[Answer]
 
 
 class Ledger:
@@ -65,26 +44,23 @@ class Ledger:
         self.worker = new_id()
         self._database = database
         self._transactions = Transactions(database)
-        self._threads = StoreThreads(database.threads)
+        self._work = StoreWork(database)
         self._presence: Presence = presence(database, self.worker)
-        self._announcements: set[asyncio.Future[None]] = set()
-        self._waiters: dict[str, Waiter] = {}
-        self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
+        self._neighbours = Neighbours(self._presence, self._transactions)
+        self._waiters = Waiters()
+        self._settling = Settling(self.settle)
+        self._timers = Timers(self._pump)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._looking = False
-        self._peers_found: list[Peer] = []
-        self._answered: list[Pending] = []
-        self._unsettled: list[Pending] = []
         self._run_caps: dict[tuple[str, str], int] = {}
-        self._peers_at = 0.0
 
     async def open(self, pools: dict[str, PoolConfig], monthly_caps: dict[str, int] | None = None) -> None:
         """Sign on, clear up after the dead, declare the pools. Raises StoreUnavailable."""
         self._loop = asyncio.get_running_loop()
         self.gates = Gates(self._loop)
-        await self._ask(Priority.LOOK, lambda: self._sign_on(pools, monthly_caps))
+        await self._work.ask(Priority.LOOK, lambda: self._sign_on(pools, monthly_caps))
         for duty in (self._watch_peers(), self._poll(), self._tidy()):
             self._start(duty)
 
@@ -99,7 +75,7 @@ class Ledger:
 
         Cancelled at any moment, it leaves nothing held.
         """
-        self._settle_answered()  # what a caller's last call gave back is its next call's to take
+        self._settling.now()  # what a caller's last call gave back is its next call's to take
         priority = Priority.BATCH if ask.lane == Lane.BATCH else Priority.INTERACTIVE
         return await self._wait_for(
             Wish(ask.pool, ask.id, ask.patience, 1), priority, lambda: self._transactions.admit(ask)
@@ -123,13 +99,12 @@ class Ledger:
         work: Callable[[], tuple[Answer, Notices]],
     ) -> Answer:
         loop = asyncio.get_running_loop()
-        pool, attempt, until = wish.pool, wish.attempt, loop.time() + wish.patience
-        waiter: asyncio.Future[Answer] = loop.create_future()
-        self._waiters[attempt] = Waiter(pool, wish.sends, waiter)
+        pool, until = wish.pool, loop.time() + wish.patience
+        waiter = self._waiters.add(wish)
         submitted = self._submit(priority, work)
         try:
             async with asyncio.timeout_at(until):
-                answer = await self._result(submitted, None)
+                answer = await self._work.result(submitted, None)
                 answer = await waiter if answer.waiting else answer
         except TimeoutError as error:
             self._undo(submitted, wish)
@@ -140,7 +115,7 @@ class Ledger:
             self._undo(submitted, wish)
             raise
         finally:
-            self._waiters.pop(attempt, None)
+            self._waiters.remove(wish.attempt)
         if answer.waiting:
             self._undo(submitted, wish)
             raise StoreUnavailable(
@@ -172,49 +147,33 @@ class Ledger:
         self, pool: str, attempt: str, settlement: Settlement, ending: Ending | None = None
     ) -> bool:
         """End an attempt and wait until that is written. Raises StoreUnavailable."""
-        return await self._result(self.settle(pool, attempt, settlement, ending), STORE_SECONDS)
+        return await self._work.result(self.settle(pool, attempt, settlement, ending))
 
     def settle_surely(
         self, pool: str, attempt: str, settlement: Settlement, ending: Ending | None = None
     ) -> None:
-        """End an attempt without waiting for it; again later, if the store is not there.
-
-        Whoever waits for the answer gets it first: a thread of the store that wakes up takes the interpreter away.
-        """
-        assert self._loop is not None
-        self._answered.append((pool, attempt, settlement, ending))
-        if len(self._answered) == 1:
-            self._loop.call_later(ANSWER_FIRST_SECONDS, self._settle_answered)
-
-    def _settle_answered(self) -> None:
-        answered, self._answered = self._answered, []
-        with contextlib.suppress(ClientClosed):  # closing clears everything up
-            for pending in answered:
-                self.settle(*pending).add_done_callback(functools.partial(self._look_after, pending))
-
-    def _look_after(self, pending: Pending, done: Future[bool]) -> None:
-        if not done.cancelled() and isinstance(done.exception(), StoreUnavailable):
-            self.settle_later(*pending)
+        """End an attempt without waiting for it; again later, if the store is not there."""
+        self._settling.soon((pool, attempt, settlement, ending))
 
     def settle_later(
         self, pool: str, attempt: str, settlement: Settlement, ending: Ending | None = None
     ) -> None:
         """End an attempt as soon as the store is there again."""
-        self._unsettled.append((pool, attempt, settlement, ending))
+        self._settling.later((pool, attempt, settlement, ending))
 
     async def cap_run(self, tenant: str, run: str, most: int) -> None:
         """Limit what all calls of a run may cost together, in micro-dollars."""
         if self._run_caps.get((tenant, run)) != most:
-            await self._ask(Priority.INTERACTIVE, lambda: self._transactions.cap_run(tenant, run, most))
+            await self._work.ask(Priority.INTERACTIVE, lambda: self._transactions.cap_run(tenant, run, most))
             self._run_caps[tenant, run] = most
 
     async def claim(self, row: CallRow, *, buy_again: bool) -> Claimed:
         """Become the one dispatcher of an idempotency key, or learn why not."""
-        submitted = self._threads.submit(
+        submitted = self._work.submit(
             Priority.INTERACTIVE, lambda: self._transactions.claim(row, buy_again=buy_again)
         )
         try:
-            return await self._result(submitted, STORE_SECONDS)
+            return await self._work.result(submitted)
         except asyncio.CancelledError:
             if not submitted.cancel():
                 submitted.add_done_callback(lambda done: self._unclaim(done, row))
@@ -226,39 +185,38 @@ class Ledger:
 
     def finish(self, ending: Ending) -> Future[None]:
         """End a call that has no attempt left to settle."""
-        return self._threads.submit(Priority.SETTLE, lambda: self._transactions.finish(ending))
+        return self._work.submit(Priority.SETTLE, lambda: self._transactions.finish(ending))
 
     async def finished(self, ending: Ending) -> None:
         """End a call and wait until that is written."""
-        await self._result(self.finish(ending), STORE_SECONDS)
+        await self._work.result(self.finish(ending))
 
     async def spend_retry(self, pool: str) -> bool:
         """Take a retry token from a pool, if it has one."""
         submitted = self._submit(Priority.SETTLE, lambda: self._transactions.spend_retry(pool))
-        return await self._result(submitted, STORE_SECONDS)
+        return await self._work.result(submitted)
 
     async def close(self) -> None:
         """Sign off: what is still open is charged at its maximum, until a bill corrects it."""
         if self._closed:
             return
         self._closed = True
-        for _, handle in self._timers.values():
-            handle.cancel()
+        self._timers.cancel()
+        self._waiters.fail(ClientClosed("the gateway client was closed while the call waited"))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         # What is being settled must not be cleared up as if it were lost.
-        self._settle_answered()
-        await asyncio.get_running_loop().run_in_executor(None, self._threads.finish, STORE_SECONDS)
+        self._settling.again()
+        await self._work.finish()
         with contextlib.suppress(GatewayError):
-            await self._ask(Priority.BATCH, self._sign_off)
-        await asyncio.get_running_loop().run_in_executor(None, self._threads.close)
+            await self._work.ask(Priority.BATCH, self._sign_off)
+        await self._work.close()
         self._presence.vanish()
         self._database.close()
 
     def _sign_off(self) -> None:
-        notices = self._transactions.sign_off(self.worker)
-        self._ping(notices)
+        self._neighbours.wake(self._transactions.sign_off(self.worker).answers)
 
     def abandon(self) -> None:
         """After a fork, in the child: let go of everything without a word to the parent's store."""
@@ -266,78 +224,35 @@ class Ledger:
         self._presence.abandon()
         self._database.engine.dispose(close=False)
 
-    # -- work in the store's threads
-
     def _submit(self, priority: Priority, work: Callable[[], tuple[T, Notices]]) -> Future[T]:
         def told() -> T:
             found, notices = work()
             self._tell(notices)
             return found
 
-        return self._threads.submit(priority, told)
-
-    async def _ask(self, priority: Priority, work: Callable[[], T]) -> T:
-        return await self._result(self._threads.submit(priority, work), STORE_SECONDS)
-
-    async def _result(self, submitted: Future[T], seconds: float | None) -> T:
-        """The future's result; cancelling the wait does not cancel what was submitted."""
-        try:
-            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(submitted)), seconds)
-        except TimeoutError as error:
-            submitted.cancel()
-            raise StoreUnavailable(
-                f"the gateway's store at {self._database.place} did not answer within {STORE_SECONDS:g} s: "
-                "nothing is sent without a ledger"
-            ) from error
+        return self._work.submit(priority, told)
 
     def _tell(self, notices: Notices) -> None:
         """From a store's thread: answer own waiters, wake other workers."""
         own = notices.answers.pop(self.worker, {})
-        self._ping(notices)
+        self._neighbours.wake(notices.answers)
         if (own or notices.again or notices.next_in) and self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 self._loop.call_soon_threadsafe(self._heed, own, notices)
 
-    def _ping(self, notices: Notices) -> None:
-        others = set(notices.answers) - {self.worker}
-        if others:
-            addresses = {peer.id: peer.address for peer in self._peers()}
-            self._presence.ping(addresses[worker] for worker in others if worker in addresses)
-
-    def _peers(self) -> list[Peer]:
-        now = time.monotonic()
-        if now - self._peers_at > LIVENESS_SECONDS:
-            self._peers_found, self._peers_at = self._transactions.peers(), now
-        return self._peers_found
-
     def _heed(self, own: dict[str, Answer], notices: Notices) -> None:
-        self._resolve(own)
+        self._waiters.resolve(own)
         if self._closed:
             return
         for pool in notices.again:
             self._pump(pool)
-        for pool, seconds in notices.next_in.items():
-            self._set_timer(pool, seconds)
-
-    def _resolve(self, answers: Mapping[str, Answer]) -> None:
-        for attempt, answer in answers.items():
-            waiter = self._waiters.get(attempt)
-            if waiter is None or waiter.future.done() or answer.waiting:
-                continue
-            if answer.refusal is not None or answer.sends >= waiter.sends:
-                waiter.future.set_result(answer)
-
-    # -- looking around
+        for pool in notices.next_in.keys() & self._waiters.pools():
+            self._timers.set(pool, notices.next_in[pool])
 
     def shut(self, pool: str, seconds: float) -> None:
         """Nothing more is to be sent to a pool for so long: known here at once, and told to every other process."""
-        if not self.gates.shut(pool, seconds) or self._closed:
-            return
-        others = [peer.address for peer in self._peers_found if peer.id != self.worker]
-        told = announcement(self.worker, pool, seconds)
-        telling = asyncio.get_running_loop().run_in_executor(None, self._presence.announce, others, told)
-        self._announcements.add(telling)
-        telling.add_done_callback(self._announcements.discard)
+        if self.gates.shut(pool, seconds) and not self._closed:
+            self._neighbours.announce_gate(pool, seconds)
 
     def _woken(self, told: str) -> None:
         if self._loop is not None and not self._closed:
@@ -360,28 +275,12 @@ class Ledger:
 
     async def _look_once(self) -> None:
         try:
-            found = await self._ask(Priority.LOOK, lambda: self._transactions.answers(self.worker))
+            found = await self._work.ask(Priority.LOOK, lambda: self._transactions.answers(self.worker))
         except GatewayError:
             return  # the next look, or the deadline, tells
         finally:
             self._looking = False
-        self._resolve(found)
-
-    def _set_timer(self, pool: str, seconds: float) -> None:
-        assert self._loop is not None
-        if not any(waiter.pool == pool for waiter in self._waiters.values()):
-            return
-        when = self._loop.time() + max(0.0, seconds)
-        before = self._timers.get(pool)
-        if before is not None and before[0] <= when:
-            return
-        if before is not None:
-            before[1].cancel()
-        self._timers[pool] = when, self._loop.call_at(when, self._fire, pool)
-
-    def _fire(self, pool: str) -> None:
-        self._timers.pop(pool, None)
-        self._pump(pool)
+        self._waiters.resolve(found)
 
     def _pump(self, pool: str) -> None:
         if not self._closed:
@@ -396,29 +295,23 @@ class Ledger:
         while True:
             await asyncio.sleep(LIVENESS_SECONDS)
             with contextlib.suppress(GatewayError):
-                await self._ask(Priority.LOOK, self._recover)
+                await self._work.ask(Priority.LOOK, self._recover)
 
     def _recover(self) -> None:
         self._tell(self._transactions.recover(self._presence))
-        if all(peer.id != self.worker for peer in self._peers()):
+        if all(peer.id != self.worker for peer in self._neighbours.all()):
             self._transactions.register(self._presence, os.getpid(), socket.gethostname()[:200])
 
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             self._look()
-            await self._settle_old()
-            for pool in {waiter.pool for waiter in self._waiters.values()}:
+            self._settling.again()
+            for pool in set(self._waiters.pools()):
                 self._pump(pool)
-
-    async def _settle_old(self) -> None:
-        for pending in list(self._unsettled):
-            with contextlib.suppress(StoreUnavailable):
-                await self.settled(*pending)
-                self._unsettled.remove(pending)
 
     async def _tidy(self) -> None:
         while True:
             await asyncio.sleep(TIDY_SECONDS)
             with contextlib.suppress(GatewayError):
-                await self._ask(Priority.BATCH, self._transactions.tidy)
+                await self._work.ask(Priority.BATCH, self._transactions.tidy)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, exists, select, update
+import json
+from collections.abc import Mapping
 
+from sqlalchemy import Connection, delete, exists, func, select, update
+
+from gateway_client.ledger.calls import charged_sum
 from gateway_client.ledger.entries import Effect, Notices, Settlement
 from gateway_client.ledger.pump import pump
 from gateway_client.ledger.settlement import leave_queue, note, open_attempts, settle
@@ -26,27 +30,46 @@ def recover(database: Database, connection: Connection, terms: TermsCache, worke
     database.lock_pools(connection, pools)
     if connection.execute(delete(schema.worker).where(_w.id == worker)).rowcount != 1:
         return Notices()
-    notices = Notices()
+    notices, records = Notices(), _records(connection, worker)
     for name in pools:
         turn = open_turn(database, connection, terms, name)
         turn.notices = notices
         _clear(turn, worker)
         turn.close()
-    _end_calls(connection, worker, database.now(connection))
+    _end_calls(connection, worker, records, database.now(connection))
     return notices
+
+
+def _records(connection: Connection, worker: str) -> dict[str, str]:
+    """Records of a worker's running calls, with the attempts and sends that the ledger knows of: it may have died
+    between a grant and its sending."""
+    chosen = (
+        select(_c.id, _c.record, func.max(_a.number).label("attempts"), func.sum(_a.sends).label("sends"))
+        .join(schema.attempt, _a.call == _c.id)
+        .where(_c.worker == worker, _c.state == "running")
+        .group_by(_c.id, _c.record)
+    )
+    return {
+        row.id: json.dumps({**json.loads(row.record), "attempts": row.attempts, "sends": int(row.sends)})
+        for row in connection.execute(chosen)
+    }
 
 
 def _clear(turn: Turn, worker: str) -> None:
     rows = [row for row in open_attempts(turn.connection, worker) if row.pool == turn.pool]
     # First what waits: a slot that comes free must not be given to the dead.
     for row in rows:
-        if row.state == "waiting" and row.counters:
+        if row.state == "waiting" and row.sends:
             leave_queue(turn, row, "worker died")
+    # What was sent, rejected and then refused keeps its row.
+    refused = (_a.worker == worker) & (_a.pool == turn.pool) & (_a.state == "refused") & (_a.sends > 0)
+    ended = {"state": "released", "outcome": "worker died", "output": 0, "ended": turn.now}
+    turn.connection.execute(update(schema.attempt).where(refused).values(**ended))
     gone = delete(schema.attempt).where(
         _a.worker == worker, _a.pool == turn.pool, _a.state.in_(("waiting", "refused"))
     )
     turn.connection.execute(gone)
-    waited = [row for row in rows if row.state == "waiting" and not row.counters]
+    waited = [row for row in rows if row.state == "waiting" and not row.sends]
     for lane in {row.lane for row in waited}:
         turn.queue(lane, -sum(row.lane == lane for row in waited))
     lost = Settlement("unknown", Effect("not_sent"), outcome="worker died")
@@ -58,11 +81,14 @@ def _clear(turn: Turn, worker: str) -> None:
     pump(turn)
 
 
-def _end_calls(connection: Connection, worker: str, now: float) -> None:
+def _end_calls(connection: Connection, worker: str, records: Mapping[str, str], now: float) -> None:
+    for call, record in records.items():
+        connection.execute(update(schema.call).where(_c.id == call).values(record=record))
     mine = (_c.worker == worker) & (_c.state == "running")
     charged = exists().where(_a.call == _c.id, _a.state.in_(("unknown", "settled", "corrected")))
     values = {"outcome": "worker died", "ended": now}
-    connection.execute(update(schema.call).where(mine, charged).values(state="unknown", **values))
+    sums = {"tokens": charged_sum(_a.tokens), "cost_micro": charged_sum(_a.cost_micro)}
+    connection.execute(update(schema.call).where(mine, charged).values(state="unknown", **sums, **values))
     connection.execute(update(schema.call).where(mine).values(state="failed", **values))
 
 

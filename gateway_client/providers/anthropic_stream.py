@@ -6,14 +6,18 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gateway_client.errors import ProviderError, Truncated
+from gateway_client.errors import ProviderError
 from gateway_client.messages import Reply, StreamEvent, ToolCall, Usage
 from gateway_client.providers.anthropic_usage import usage_of
-from gateway_client.providers.sse import Event, EventDecoder
+from gateway_client.providers.event_stream import EventStream, truncated
+from gateway_client.providers.sse import Event
 from gateway_client.providers.wire import json_object, malformed, mapping, some_text, text
 
+_PIECES = {"text_delta": "text", "input_json_delta": "partial_json"}
+_SPOKEN = ("text", "tool_use")
 
-class AnthropicStream:
+
+class AnthropicStream(EventStream):
     """One streamed answer. `reply_of` reads a whole message, `error_of` an error object; the arguments of a call
     of `answer_tool` are the answer's text."""
 
@@ -23,46 +27,25 @@ class AnthropicStream:
         error_of: Callable[[Mapping[str, Any]], ProviderError],
         answer_tool: str,
     ) -> None:
+        super().__init__()
         self._reply_of = reply_of
         self._error_of = error_of
         self._answer_tool = answer_tool
-        self._events = EventDecoder()
         self._message: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
         self._open: set[int] = set()
         self._usage: dict[str, Any] = {}
-        self._text: list[str] = []
-        self._done = False
 
     @property
     def usage(self) -> Usage | None:
         return usage_of(self._usage)
 
-    @property
-    def text(self) -> str:
-        return "".join(self._text)
-
-    @property
-    def finished(self) -> bool:
-        return self._done
-
-    def feed(self, data: bytes) -> list[StreamEvent]:
-        """See StreamParser."""
-        if self._done:
-            return []
-        found: list[StreamEvent] = []
-        for event in self._events.feed(data):
-            if self._done:
-                break
-            found += self._take(event)
-        return found
-
     def close(self) -> Reply:
         """See StreamParser."""
         if not self._done:
-            raise Truncated("the stream ended without message_stop", kind="truncated", status=200)
+            raise truncated("message_stop")
         if self._open or not some_text(self._message.get("stop_reason")):
-            raise Truncated("the stream ended without a stop reason", kind="truncated", status=200)
+            raise truncated("a stop reason")
         blocks = [_whole(block) for _, block in sorted(self._blocks.items())]
         return self._reply_of(self._message | {"content": blocks, "usage": self._usage})
 
@@ -109,29 +92,21 @@ class AnthropicStream:
             return [
                 StreamEvent(tool_call=(index, ToolCall(text(block.get("id")), text(block.get("name")), "")))
             ]
-        return self._say(block, first)
+        return self._say(first) if block.get("type") in _SPOKEN else []
 
     def _delta(self, body: Mapping[str, Any]) -> list[StreamEvent]:
         index, delta = _index(body), mapping(body.get("delta"))
         if index not in self._open:
             raise malformed("a piece in the stream belongs to no open block")
         block = self._blocks[index]
-        if delta.get("type") == "text_delta":
-            block["pieces"].append(text(delta.get("text")))
-            return self._say(block, text(delta.get("text")))
-        if delta.get("type") != "input_json_delta":
+        field = _PIECES.get(text(delta.get("type")))
+        if field is None:
             return []
-        piece = text(delta.get("partial_json"))
+        piece = text(delta.get(field))
         block["pieces"].append(piece)
-        if block.get("name") == self._answer_tool:
-            return self._say(block, piece)
+        if field == "text" or block.get("name") == self._answer_tool:
+            return self._say(piece) if block.get("type") in _SPOKEN else []
         return [StreamEvent(tool_call=(index, ToolCall("", "", piece)))] if piece else []
-
-    def _say(self, block: Mapping[str, Any], piece: str) -> list[StreamEvent]:
-        if not piece or block.get("type") not in ("text", "tool_use"):
-            return []
-        self._text.append(piece)
-        return [StreamEvent(text=piece)]
 
 
 def _index(body: Mapping[str, Any]) -> int:

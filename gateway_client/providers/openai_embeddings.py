@@ -1,4 +1,7 @@
-"""Vectors as OpenAI's format sends them: numbers, or base64 of little-endian float32."""
+"""Vectors as OpenAI's format sends them: numbers, or base64 of little-endian float32.
+
+Either way they are float32 numbers: what is stored for an idempotency key gives the very same ones again.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import math
 import struct
 from typing import Any
 
-from gateway_client.providers.wire import malformed, mapping, whole
+from gateway_client.providers.wire import items, malformed, mapping, whole
 
 Vector = tuple[float, ...]
 
@@ -25,7 +28,8 @@ def vectors_of(data: list[Any]) -> tuple[Vector, ...]:
 
 def _vector(value: object) -> Vector:
     try:
-        found = _unpacked(value) if isinstance(value, str) else tuple(float(number) for number in value)  # type: ignore[attr-defined]
+        packed = base64.b64decode(value, validate=True) if isinstance(value, str) else _packed(items(value))
+        found: Vector = struct.unpack(f"<{len(packed) // 4}f", packed)
     except (ValueError, TypeError, OverflowError, struct.error) as broken:
         raise malformed("an embedding is neither numbers nor base64 of them") from broken
     if not all(map(math.isfinite, found)):
@@ -33,6 +37,5 @@ def _vector(value: object) -> Vector:
     return found
 
 
-def _unpacked(value: str) -> Vector:
-    packed = base64.b64decode(value, validate=True)
-    return struct.unpack(f"<{len(packed) // 4}f", packed)
+def _packed(numbers: list[Any]) -> bytes:
+    return struct.pack(f"<{len(numbers)}f", *numbers)

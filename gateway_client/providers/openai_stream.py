@@ -5,59 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gateway_client.errors import ProviderError, Truncated
+from gateway_client.errors import ProviderError
 from gateway_client.messages import Reply, StreamEvent, ToolCall, Usage
+from gateway_client.providers.event_stream import EventStream, truncated
 from gateway_client.providers.openai_usage import usage_of
-from gateway_client.providers.sse import Event, EventDecoder
+from gateway_client.providers.sse import Event
 from gateway_client.providers.wire import items, json_object, malformed, mapping, some_text, text, whole
 
 END = "[DONE]"
 ReplyOf = Callable[[Mapping[str, Any], Mapping[str, Any]], Reply]
 
 
-class OpenAIStream:
+class OpenAIStream(EventStream):
     """One streamed answer. `reply_of` reads a whole completion, `error_of` an error object."""
 
     def __init__(self, reply_of: ReplyOf, error_of: Callable[[Mapping[str, Any]], ProviderError]) -> None:
+        super().__init__()
         self._reply_of = reply_of
         self._error_of = error_of
-        self._events = EventDecoder()
         self._head: dict[str, Any] = {}
-        self._text: list[str] = []
         self._refusal: list[str] = []
         self._calls: dict[int, dict[str, str]] = {}
         self._finish: str | None = None
         self._usage: Mapping[str, Any] = {}
-        self._done = False
 
     @property
     def usage(self) -> Usage | None:
         return usage_of(self._usage)
 
-    @property
-    def text(self) -> str:
-        return "".join(self._text)
-
-    @property
-    def finished(self) -> bool:
-        return self._done
-
-    def feed(self, data: bytes) -> list[StreamEvent]:
-        """See StreamParser."""
-        if self._done:
-            return []
-        found: list[StreamEvent] = []
-        for event in self._events.feed(data):
-            if self._done:
-                break
-            found += self._take(event)
-        return found
-
     def close(self) -> Reply:
         """See StreamParser."""
         if not self._done or self._finish is None:
-            lacking = "its end mark" if not self._done else "a finish reason"
-            raise Truncated(f"the stream ended without {lacking}", kind="truncated", status=200)
+            raise truncated("its end mark" if not self._done else "a finish reason")
         calls = [
             {
                 "id": call["id"],
@@ -99,13 +78,10 @@ class OpenAIStream:
     def _choice(self, choice: Mapping[str, Any]) -> list[StreamEvent]:
         delta = mapping(choice.get("delta"))
         self._finish = some_text(choice.get("finish_reason")) or self._finish
-        found = []
-        content = text(delta.get("content"))
-        if content:
-            self._text.append(content)
-            found.append(StreamEvent(text=content))
         self._refusal.append(text(delta.get("refusal")))
-        return found + [self._tool_call(mapping(call)) for call in items(delta.get("tool_calls"))]
+        return self._say(text(delta.get("content"))) + [
+            self._tool_call(mapping(call)) for call in items(delta.get("tool_calls"))
+        ]
 
     def _tool_call(self, piece: Mapping[str, Any]) -> StreamEvent:
         index = whole(piece.get("index", 0))

@@ -10,14 +10,15 @@ from typing import Any
 from gateway_client.messages import FinishReason, Usage
 from gateway_client.simulator.answer import Answer
 from gateway_client.simulator.asked import (
-    PER_MESSAGE,
     Asked,
     NotUnderstood,
+    chat_messages,
+    chat_tokens,
     content_text,
     content_tokens,
-    tokens,
+    most_tokens,
 )
-from gateway_client.simulator.wire import ErrorKind, Frames
+from gateway_client.simulator.wire import ErrorKind, Frames, limit_headers
 
 FINISH = {
     FinishReason.STOP: "end_turn",
@@ -47,20 +48,14 @@ class AnthropicWire:
     id_header = "request-id"
 
     def read(self, path: str, body: Mapping[str, Any]) -> Asked:
-        messages, wanted = body.get("messages"), body.get("max_tokens")
-        if not isinstance(body.get("model"), str) or not isinstance(messages, list) or not messages:
-            raise NotUnderstood("model and messages are required")
-        if not all(isinstance(message, dict) for message in messages):
-            raise NotUnderstood("a message is no object")
-        if type(wanted) is not int or wanted < 1:
-            raise NotUnderstood("max_tokens: Field required")
+        messages = chat_messages(body)
         return Asked(
             format=self.name,
             kind="chat",
             version=body["model"],
-            prompt=_prompt(body, messages),
+            prompt=chat_tokens(body, messages, "tools", "output_config") + content_tokens(body.get("system")),
             stream=body.get("stream") is True,
-            max_tokens=wanted,
+            max_tokens=most_tokens(body.get("max_tokens"), "max_tokens: Field required"),
             last=content_text(messages[-1].get("content")),
             schema=((body.get("output_config") or {}).get("format") or {}).get("schema"),
             tool=_tool(body),
@@ -117,14 +112,8 @@ class AnthropicWire:
 
     def limit_headers(self, limits: Mapping[str, tuple[int, int]], seconds: float) -> list[tuple[str, str]]:
         resets = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
-        found = []
-        for unit, (limit, remaining) in limits.items():
-            found += [
-                (f"anthropic-ratelimit-{unit}-limit", str(limit)),
-                (f"anthropic-ratelimit-{unit}-remaining", str(remaining)),
-                (f"anthropic-ratelimit-{unit}-reset", resets.replace("+00:00", "Z")),
-            ]
-        return found
+        told = resets.replace("+00:00", "Z")
+        return limit_headers("anthropic-ratelimit-{unit}-{what}", limits, told)
 
     def _message(self, answer: Answer, reply_id: str) -> dict[str, Any]:
         return {"id": reply_id, "type": "message", "role": "assistant", "model": answer.model}
@@ -141,12 +130,6 @@ def usage_json(usage: Usage | None) -> dict[str, Any] | None:
         "output_tokens": usage.output,
         "output_tokens_details": {"thinking_tokens": usage.reasoning},
     }
-
-
-def _prompt(body: Mapping[str, Any], messages: list[dict[str, Any]]) -> int:
-    extra = sum(tokens(body[key]) for key in ("tools", "output_config") if body.get(key))
-    said = sum(content_tokens(message.get("content")) for message in messages)
-    return extra + said + content_tokens(body.get("system")) + PER_MESSAGE * len(messages)
 
 
 def _tool(body: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:

@@ -44,6 +44,29 @@ def tokens(value: object) -> int:
     return math.ceil(len(text.encode("utf-8", "replace")) / BYTES_PER_TOKEN)
 
 
+def chat_messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The messages of a chat in either format. Raises NotUnderstood."""
+    messages = body.get("messages")
+    if not isinstance(body.get("model"), str) or not isinstance(messages, list) or not messages:
+        raise NotUnderstood("model and messages are required")
+    if not all(isinstance(message, dict) for message in messages):
+        raise NotUnderstood("a message is no object")
+    return messages
+
+
+def chat_tokens(body: Mapping[str, Any], messages: list[dict[str, Any]], *extras: str) -> int:
+    """Tokens of the messages, and of whatever the fields `extras` hold as JSON."""
+    extra = sum(tokens(body[key]) for key in extras if body.get(key))
+    return extra + sum(PER_MESSAGE + content_tokens(message.get("content")) for message in messages)
+
+
+def most_tokens(wanted: object, told: str) -> int:
+    """A limit on the answer. Raises NotUnderstood with what is told."""
+    if type(wanted) is not int or wanted < 1:
+        raise NotUnderstood(told)
+    return wanted
+
+
 def content_tokens(content: object) -> int:
     """Tokens of a message's content: text, or parts in either format."""
     if not isinstance(content, list):

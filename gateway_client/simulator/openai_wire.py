@@ -11,15 +11,16 @@ from typing import Any
 from gateway_client.messages import FinishReason, Usage
 from gateway_client.simulator.answer import Answer
 from gateway_client.simulator.asked import (
-    PER_MESSAGE,
     Asked,
     NotUnderstood,
+    chat_messages,
+    chat_tokens,
     content_text,
-    content_tokens,
+    most_tokens,
     tokens,
 )
 from gateway_client.simulator.chance import draw
-from gateway_client.simulator.wire import ErrorKind, Frames
+from gateway_client.simulator.wire import ErrorKind, Frames, limit_headers
 
 FINISH = {
     FinishReason.STOP: "stop",
@@ -51,21 +52,15 @@ class OpenAIWire:
     def read(self, path: str, body: Mapping[str, Any]) -> Asked:
         if path.endswith("/embeddings"):
             return _embedding(body)
-        messages = body.get("messages")
-        if not isinstance(body.get("model"), str) or not isinstance(messages, list) or not messages:
-            raise NotUnderstood("model and messages are required")
-        if not all(isinstance(message, dict) for message in messages):
-            raise NotUnderstood("a message is no object")
+        messages = chat_messages(body)
         wanted = body.get("max_completion_tokens", body.get("max_tokens", 16))
-        if type(wanted) is not int or wanted < 1:
-            raise NotUnderstood("max_tokens is no count")
         return Asked(
             format=self.name,
             kind="chat",
             version=body["model"],
-            prompt=_prompt(body, messages),
+            prompt=chat_tokens(body, messages, "tools", "response_format") + _called(messages),
             stream=body.get("stream") is True,
-            max_tokens=wanted,
+            max_tokens=most_tokens(wanted, "max_tokens is no count"),
             include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
             last=content_text(messages[-1].get("content")),
             schema=((body.get("response_format") or {}).get("json_schema") or {}).get("schema"),
@@ -132,14 +127,7 @@ class OpenAIWire:
         return _event(self.error(kind, message))
 
     def limit_headers(self, limits: Mapping[str, tuple[int, int]], seconds: float) -> list[tuple[str, str]]:
-        found = []
-        for unit, (limit, remaining) in limits.items():
-            found += [
-                (f"x-ratelimit-limit-{unit}", str(limit)),
-                (f"x-ratelimit-remaining-{unit}", str(remaining)),
-                (f"x-ratelimit-reset-{unit}", f"{seconds:.3f}s"),
-            ]
-        return found
+        return limit_headers("x-ratelimit-{what}-{unit}", limits, f"{seconds:.3f}s")
 
     def _chunk(self, answer: Answer, reply_id: str) -> dict[str, Any]:
         head = {"id": reply_id, "object": "chat.completion.chunk", "created": 1_790_000_000}
@@ -159,11 +147,8 @@ def usage_json(usage: Usage | None) -> dict[str, Any] | None:
     }
 
 
-def _prompt(body: Mapping[str, Any], messages: list[dict[str, Any]]) -> int:
-    extra = sum(tokens(body[key]) for key in ("tools", "response_format") if body.get(key))
-    said = sum(content_tokens(message.get("content")) for message in messages)
-    called = sum(tokens(message["tool_calls"]) for message in messages if message.get("tool_calls"))
-    return extra + said + called + PER_MESSAGE * len(messages)
+def _called(messages: list[dict[str, Any]]) -> int:
+    return sum(tokens(message["tool_calls"]) for message in messages if message.get("tool_calls"))
 
 
 def _tool(body: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:

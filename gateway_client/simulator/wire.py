@@ -60,3 +60,12 @@ class WireFormat(Protocol):
 
     def limit_headers(self, limits: Mapping[str, tuple[int, int]], seconds: float) -> list[tuple[str, str]]:
         """Headers that tell (limit, remaining) of `requests` and `tokens`, full again in so many seconds."""
+
+
+def limit_headers(pattern: str, limits: Mapping[str, tuple[int, int]], resets: str) -> list[tuple[str, str]]:
+    """Headers named by a pattern of {unit} and {what}: the limit, what remains, and when it resets."""
+    return [
+        (pattern.format(unit=unit, what=what), told)
+        for unit, (limit, remaining) in limits.items()
+        for what, told in (("limit", str(limit)), ("remaining", str(remaining)), ("reset", resets))
+    ]

@@ -6,9 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from registry.changelog import PinnedAt
+if TYPE_CHECKING:
+    from registry.changelog import PinnedAt
 
 PARSED_WITH = ("parser", "chunker", "tokenizer", "max_tokens", "analyzer")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipelines.build.configuration import BuildConfiguration
-from pipelines.build.preparation import PreparedChunk, PreparedDocument
+from pipelines.build.prepared import PreparedChunk, PreparedDocument
 from pipelines.chunking.chunker import Chunker
 from pipelines.chunking.tokenizer import ModelTokenizer
 from pipelines.chunking.version import CHUNKER_VERSION

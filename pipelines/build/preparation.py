@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,36 +19,15 @@ from sqlalchemy.orm import Session
 from pipelines.build.configuration import BuildConfiguration
 from pipelines.build.documents import Wanted
 from pipelines.build.fence import Fence
+from pipelines.build.prepared import Prepare, PreparedChunk, PreparedDocument
 from pipelines.build.progress import Progress
-from pipelines.errors import ParseError
+from pipelines.errors import ParseAborted, ParseError
 from registry import changelog
 from registry.crash_points import crash_point
 from registry.database import Registry
 from registry.schema import Change, Chunk, Content, ParsedDocument
 
 BATCH = 32
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedChunk:
-    """One chunk: its text as embedded, indexed and shown, and its packed term counts."""
-
-    text: str
-    heading: tuple[str, ...]
-    tokens: int
-    terms: bytes
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedDocument:
-    """A document's own title and its chunks in order."""
-
-    title: str
-    chunks: tuple[PreparedChunk, ...]
-
-
-Prepare = Callable[[bytes, str, str], PreparedDocument]
 
 
 @dataclass(slots=True)
@@ -86,15 +65,15 @@ def prepare_documents(
             missing = _missing(session, tenant_id, changes.values(), configuration.parse_hash)
             bodies = _bodies(session, tenant_id, missing)
         outcome.remembered += len(changes) - len(missing)
-        done = [(change, _attempt(change, bodies, prepare)) for change in missing]
-        with registry.write() as session:
-            fence.check(session)
-            for change, result in done:
-                _store(session, tenant_id, change, configuration.parse_hash, result)
-            crash_point("prepare:before-commit")
-        crash_point("prepare:after-commit")
-        outcome.failed += sum(isinstance(result, ParseError) for _, result in done)
-        outcome.prepared += len(done)
+        for done in _attempts(missing, bodies, prepare):
+            with registry.write() as session:
+                fence.check(session)
+                for change, result in done:
+                    _store(session, tenant_id, change, configuration.parse_hash, result)
+                crash_point("prepare:before-commit")
+            crash_point("prepare:after-commit")
+            outcome.failed += sum(isinstance(result, ParseError) for _, result in done)
+            outcome.prepared += len(done)
         progress.advance("documents", len(batch))
     return outcome
 
@@ -121,6 +100,20 @@ def _bodies(session: Session, tenant_id: str, changes: Sequence[Change]) -> dict
         Content.scope == tenant_id, Content.sha256.in_({change.content_sha256 for change in changes})
     )
     return {row.sha256: row.body for row in session.execute(query)}
+
+
+def _attempts(
+    changes: Sequence[Change], bodies: dict[str, bytes], prepare: Prepare
+) -> Iterator[list[tuple[Change, PreparedDocument | ParseError]]]:
+    """What came of a batch, to be kept as it comes: a document that used up its time is not to be tried twice."""
+    done: list[tuple[Change, PreparedDocument | ParseError]] = []
+    for change in changes:
+        result = _attempt(change, bodies, prepare)
+        done.append((change, result))
+        if isinstance(result, ParseAborted):
+            yield done
+            done = []
+    yield done
 
 
 def _attempt(change: Change, bodies: dict[str, bytes], prepare: Prepare) -> PreparedDocument | ParseError:

@@ -7,6 +7,7 @@ from typing import Protocol
 from pipelines.build.fence import Fence
 from registry import builds
 from registry.clock import Clock
+from registry.crash_points import crash_point
 from registry.database import Registry
 
 WRITTEN_EVERY = 1.0
@@ -44,6 +45,7 @@ def registered(
     with registry.write() as session:
         fence.check(session)
         builds.begin(session, fence.tenant_id, run, kind, reason, clock())
+    crash_point("progress:registered")
     return RegisteredProgress(shown, registry, fence.tenant_id, run, clock)
 
 
@@ -64,6 +66,7 @@ class RegisteredProgress:
         self._done, self._written = ready, self._clock()
         with self._registry.write() as session:
             builds.note_stage(session, self._tenant_id, self._run, stage, total + ready, ready, self._written)
+        crash_point("progress:stage-noted")
 
     def advance(self, stage: str, by: int = 1) -> None:
         self._shown.advance(stage, by)
@@ -73,3 +76,4 @@ class RegisteredProgress:
             self._written = now
             with self._registry.write() as session:
                 builds.note_done(session, self._tenant_id, self._run, self._done, now)
+            crash_point("progress:done-noted")

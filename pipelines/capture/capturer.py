@@ -112,23 +112,29 @@ class Capturer:
                 # Read again under the lease: whoever held it before may have moved the position.
                 source = self._source(source_id)
                 captured.position = source.position
-                self._read(source, captured, token)
+                try:
+                    self._read(source, captured, token)
+                except SourceError as error:
+                    self._note_failure(source, captured, token, error)
         except (CaptureBusy, LeaseLost):
             captured.busy = True
-        except SourceError as error:
-            captured.error = str(error)
-            log.warning("source %s cannot be read: %s", source.name, error)
-            with self._registry.write() as session:
-                sources.record_failure(session, source_id, self._clock(), str(error))
-            if not isinstance(error, SourceUnavailable):
-                self._record_slot_of_failing(source)
         return captured
 
-    def _record_slot_of_failing(self, source: Source) -> None:
+    def _note_failure(self, source: Source, captured: Captured, token: int, error: SourceError) -> None:
+        log.warning("source %s cannot be read: %s", source.name, error)
+        with self._registry.write() as session:
+            self._fence(session, source.id, token)
+            sources.record_failure(session, source.id, self._clock(), str(error))
+        captured.error = str(error)
+        crash_point("capture:failure-recorded")
+        if not isinstance(error, SourceUnavailable):
+            self._record_slot_of_failing(source, token)
+
+    def _record_slot_of_failing(self, source: Source, token: int) -> None:
         """A source that stands still retains more and more: that must be seen while it does."""
         try:
             opened = open_source(source.kind, source.uri, source.options, self._clock, self._cache)
-            self._record_slot(source.id, opened)
+            self._record_slot(source.id, opened, token)
         except SourceError as error:
             log.info("source %s: its slot cannot be looked at either: %s", source.name, error)
 
@@ -148,8 +154,10 @@ class Capturer:
                 session.rollback()
         if captured.commits or self._look_is_news(source):
             with self._registry.write() as session:
+                self._fence(session, source.id, token)
                 sources.record_look(session, source.id, self._clock(), known_up_to)
-            self._record_slot(source.id, opened)
+            crash_point("capture:look-recorded")
+            self._record_slot(source.id, opened, token)
 
     def _look_is_news(self, source: Source) -> bool:
         """Whether a look that found nothing is worth a transaction: often, while it may tell that a source is quiet."""
@@ -161,11 +169,12 @@ class Capturer:
         every = min(quiet_in / 4, LOOK_RECORDED_EVERY) if quiet_in else LOOK_RECORDED_EVERY
         return (self._clock() - source.checked_at).total_seconds() >= every
 
-    def _record_slot(self, source_id: int, opened: OpenSource) -> None:
+    def _record_slot(self, source_id: int, opened: OpenSource, token: int) -> None:
         if not isinstance(opened, SlotHolder):
             return
         health = opened.slot_health()
         with self._registry.write() as session:
+            self._fence(session, source_id, token)
             if health is None:
                 slots.forget(session, source_id)
             else:
@@ -174,6 +183,7 @@ class Capturer:
                     retained_bytes=health.retained_bytes, safe_bytes=health.safe_wal_size,
                     limit_bytes=health.limit_bytes, oldest=health.oldest,
                 )  # fmt: skip
+        crash_point("capture:slot-recorded")
 
     def _append(
         self, read: Source, opened: OpenSource, commit: Commit, captured: Captured, token: int
@@ -185,7 +195,7 @@ class Capturer:
             if appended is not None:
                 captured.held += self._hold(session, source, appended)
             # The fence stands in the same transaction: a capturer that lost its lease appends nothing.
-            leases.renew(session, leases.capture_lease(read.id), token, self._ttl, self._clock())
+            self._fence(session, read.id, token)
             crash_point("capture:before-commit")
         crash_point("capture:after-commit")
         opened.acknowledge(commit.position)
@@ -196,6 +206,10 @@ class Capturer:
             captured.upserts += appended.upserts.total()
             captured.deletes += appended.deletes.total()
             captured.unreadable += appended.unreadable
+
+    def _fence(self, session: Session, source_id: int, token: int) -> None:
+        """Keep the lease, in the transaction that relies on it. Raises LeaseLost."""
+        leases.renew(session, leases.capture_lease(source_id), token, self._ttl, self._clock())
 
     def _hold(self, session: Session, source: Source, appended: Appended) -> list[int]:
         held: list[int] = []
@@ -216,6 +230,7 @@ class Capturer:
                 token = leases.acquire(session, name, self._holder, self._ttl, self._clock())
         except LeaseHeld as error:
             raise CaptureBusy(str(error)) from error
+        crash_point("capture:lease-taken")
         try:
             # A first read may take longer than the lease before it has anything to append.
             with kept(self._registry, name, token, self._ttl, self._clock):
@@ -223,3 +238,4 @@ class Capturer:
         finally:
             with self._registry.write() as session:
                 leases.release(session, name, token)
+            crash_point("capture:lease-released")

@@ -2,51 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pipelines.build.configuration import BuildConfiguration, parse_hash_of
-from pipelines.build.embedding import embed_missing
+from pipelines.build.embedding import Embedding, embed_missing
 from pipelines.build.fence import Fence
-from pipelines.build.manifest import ManifestRow, as_in_base, manifest, mended
-from pipelines.build.preparation import Prepare, needing_preparation, prepare_documents
+from pipelines.build.manifest import ManifestRow, as_in_base, manifest
+from pipelines.build.preparation import Preparation, needing_preparation, prepare_documents
 from pipelines.build.progress import Progress, registered
 from pipelines.build.staging import Staged, stage_candidate
-from pipelines.errors import IngestRefused, PipelineError
+from pipelines.errors import PipelineError
+from pipelines.ingestion import recording
+from pipelines.ingestion.builder import Builder, Building
 from pipelines.ingestion.outcome import ChunkCounts, DocumentCounts, Outcome, Work
 from pipelines.ingestion.plan import Plan, make_plan, settled
-from registry import builds, canaries, contracts, dead_letters, generations, models, tenants, verdicts
-from registry.clock import Clock
+from registry import builds, canaries, contracts, generations, tenants, verdicts
 from registry.crash_points import crash_point
-from registry.database import Registry
 from registry.errors import RegistryError
 from registry.schema import Generation, Source
-from retrieval.encoder.encoder import Encoder
-from retrieval.encoder.identity import ModelIdentity
 from retrieval.expected import average_length
-from retrieval.index.store import GenerationRef, GenerationStore
+from retrieval.index.store import GenerationRef
 from retrieval.lexical.bm25 import grid_step
-
-log = logging.getLogger("holdfast.ingest")
-
-
-@dataclass(frozen=True, slots=True)
-class Builder:
-    """Everything that a build needs. `encoder` is called only where a text has no vector yet."""
-
-    registry: Registry
-    store: GenerationStore
-    configuration: BuildConfiguration
-    model: ModelIdentity
-    prepare: Prepare
-    encoder: Callable[[], Encoder]
-    embedding_batch: int
-    clock: Clock
 
 
 def build_candidate(
@@ -70,10 +50,11 @@ def build_candidate(
     if done is None and not anew:
         done = _judged_before(builder, fence, plan, run)
     if done is None:
-        return _build(builder, fence, tenant.name, plan, run, progress)
+        return _build(_begun(builder, fence, tenant.name, plan, run, progress))
     for build in cut_off:
         with builder.registry.write() as session:
             builds.end(session, tenant_id, build.run)
+        crash_point("build:cut-off-ended")
     return done
 
 
@@ -120,163 +101,142 @@ def _outcome_of(
     )
 
 
-def _build(
-    builder: Builder,
-    fence: Fence,
-    name: str,
-    plan: Plan,
-    run: str,
-    progress: Progress,
-) -> Outcome:
-    tenant_id = fence.tenant_id
-    parse_hash = builder.configuration.parse_hash
-    base_hash = _parse_hash_of(plan.base)
-    wanted = plan.documents.wanted
-    rebuilt = plan.rebuilds(builder.configuration)
-    kind: builds.Kind = "reindex" if rebuilt else ("update" if plan.base else "first")
-    progress = registered(progress, builder.registry, fence, run, kind, rebuilt, builder.clock)
-    needed = needing_preparation(wanted, parse_hash, base_hash)
-    prepared = prepare_documents(
-        builder.registry,
-        fence,
-        [change_id for change_id in needed if change_id not in plan.dropped],
-        builder.configuration,
-        builder.prepare,
-        progress,
-    )
-    with builder.registry.read() as session:
-        rows = manifest(session, tenant_id, wanted, parse_hash, base_hash, plan.dropped)
-        parsed_ids = [row.parsed_id for row in rows if row.parsed_id is not None]
-        sources = {row.parsed_id: row.source_id for row in reversed(rows) if row.parsed_id is not None}
-        step = grid_step(average_length(session, parsed_ids))
-    if plan.in_place and not plan.anew and as_in_base(wanted, rows):
-        return _tried_in_vain(builder, fence, name, plan, rows, run)
-    _register_model(builder, fence)
-    embedding = embed_missing(
-        builder.registry,
-        fence,
-        builder.model.id,
-        sorted(set(parsed_ids)),
-        builder.encoder,
-        builder.embedding_batch,
-        progress,
-        sources,
-        builder.clock,
-    )
-    candidate = _begin(builder, fence, plan, rows, step, run)
-    staged = stage_candidate(
-        builder.registry,
-        builder.store,
-        fence,
-        candidate,
-        plan.base,
-        builder.model.dimension,
-        progress,
-        anew=plan.anew,
-    )
-    outcome = Outcome(name, candidate.number, "published", held=plan.pins.stopped_before)
-    outcome.quiescent = plan.pins.quiescent
-    outcome.documents = _count(plan, rows)
-    outcome.chunks = ChunkCounts(staged.chunks, staged.added, staged.removed, staged.unchanged)
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What a candidate will hold. `sources` says for which source the texts of a parsed document count."""
+
+    rows: Sequence[ManifestRow]
+    parsed_ids: Sequence[int]
+    sources: Mapping[int, int]
+    length_step: int
+
+    def only_repeats(self, plan: Plan) -> bool:
+        """Whether they are those of what is live, which is what dead letters that failed again come to."""
+        return plan.in_place and not plan.anew and as_in_base(plan.documents.wanted, self.rows)
+
+
+def _build(building: Building) -> Outcome:
+    prepared = _prepare(building)
+    contents = _contents(building)
+    if contents.only_repeats(building.plan):
+        return recording.tried_in_vain(building, contents.rows)
+    recording.register_model(building)
+    embedding = _embed(building, contents)
+    candidate = recording.begin(building, contents.rows, contents.length_step)
+    staged = _stage(building, candidate)
+    outcome = _outcome(building, candidate, contents, staged)
     outcome.embedded = embedding.embedded
-    with builder.registry.read() as session:
-        outcome.sources = generations.positions(session, tenant_id, candidate.number)
-        failures = _failures(session, rows)
-    outcome.work = Work(
-        prepared.prepared, prepared.remembered, embedding.cache_hits, staged.written, failures,
-        round(embedding.seconds, 3), rebuilt,
-    )  # fmt: skip
-    try:
-        _seal(builder, fence, candidate, staged, outcome)
-    except (RegistryError, PipelineError):
-        # Whoever took over, or erased the tenant, may have looked for this index before it was named.
-        builder.store.remove(GenerationRef(tenant_id, candidate.number))
-        raise
+    outcome.work = _work(building, contents, prepared, embedding, staged)
+    _seal(building, candidate, staged, outcome)
     return outcome
 
 
-def _tried_in_vain(
-    builder: Builder, fence: Fence, name: str, plan: Plan, rows: Sequence[ManifestRow], run: str
-) -> Outcome:
-    """Dead letters were tried again and failed again: what is live is all there is to publish."""
-    with builder.registry.write() as session:
-        fence.check(session)
-        _record_letters(session, builder, fence.tenant_id, plan, rows)
-        builds.end(session, fence.tenant_id, run)
-    with builder.registry.read() as session:
-        done = settled(session, name, fence.tenant_id, plan)
-    number = plan.base.number if plan.base else None
-    return done or Outcome(name, number, "unchanged", reason="a document is to be tried again")
+def _begun(builder: Builder, fence: Fence, tenant: str, plan: Plan, run: str, progress: Progress) -> Building:
+    """The build, known to the registry from here on."""
+    rebuilt = plan.rebuilds(builder.configuration)
+    kind: builds.Kind = "reindex" if rebuilt else ("update" if plan.base else "first")
+    progress = registered(progress, builder.registry, fence, run, kind, rebuilt, builder.clock)
+    return Building(builder, fence, tenant, plan, run, progress)
 
 
-def _record_letters(
-    session: Session, builder: Builder, tenant_id: str, plan: Plan, rows: Sequence[ManifestRow]
-) -> None:
-    failed = [row.failure for row in rows if row.failure is not None]
-    dead_letters.record(session, tenant_id, failed, mended(plan.documents.wanted, rows), builder.clock())
+def _prepare(building: Building) -> Preparation:
+    builder, plan = building.builder, building.plan
+    needed = needing_preparation(plan.documents.wanted, building.parse_hash, building.base_parse_hash)
+    return prepare_documents(
+        builder.registry,
+        building.fence,
+        [change_id for change_id in needed if change_id not in plan.dropped],
+        builder.configuration,
+        builder.prepare,
+        building.progress,
+    )
 
 
-def _parse_hash_of(base: Generation | None) -> str | None:
-    return None if base is None else parse_hash_of(base.build)
-
-
-def _register_model(builder: Builder, fence: Fence) -> None:
-    with builder.registry.write() as session:
-        fence.check(session)
-        models.register(session, builder.model, builder.clock())
-    crash_point("model:registered")
-
-
-def _begin(
-    builder: Builder,
-    fence: Fence,
-    plan: Plan,
-    rows: Sequence[ManifestRow],
-    step: int,
-    run: str,
-) -> Generation:
-    tenant_id = fence.tenant_id
-    with builder.registry.write() as session:
-        # A run that lost its lease must not abandon the candidate of the one that took over.
-        fence.check(session)
-        candidate = generations.begin(
+def _contents(building: Building) -> _Contents:
+    plan, parse_hash = building.plan, building.parse_hash
+    with building.builder.registry.read() as session:
+        rows = manifest(
             session,
-            tenant_id,
-            identity=plan.identity,
-            base=plan.base.number if plan.base else None,
-            build=builder.configuration.as_dict(),
-            model_id=builder.model.id,
-            average_length_step=step,
-            pins=plan.pins.pins,
-            fencing_token=fence.token,
-            run=run,
-            now=builder.clock(),
+            building.tenant_id,
+            plan.documents.wanted,
+            parse_hash,
+            building.base_parse_hash,
+            plan.dropped,
         )
-        candidate.documents = sum(row.state != "quarantined" for row in rows)
-        candidate.quarantined = sum(row.state == "quarantined" for row in rows)
-        candidate.chunks = sum(row.chunks for row in rows)
-        generations.add_documents(session, (row.as_row(tenant_id, candidate.number) for row in rows))
-        _record_letters(session, builder, tenant_id, plan, rows)
-        crash_point("begin:before-commit")
-    crash_point("begin:after-commit")
-    return candidate
+        parsed_ids = [row.parsed_id for row in rows if row.parsed_id is not None]
+        step = grid_step(average_length(session, parsed_ids))
+    sources = {row.parsed_id: row.source_id for row in reversed(rows) if row.parsed_id is not None}
+    return _Contents(rows, parsed_ids, sources, step)
 
 
-def _seal(builder: Builder, fence: Fence, candidate: Generation, staged: Staged, outcome: Outcome) -> None:
-    encoded = outcome.as_json()
-    with builder.registry.write() as session:
-        fence.check(session)
-        stored = generations.get(session, candidate.tenant_id, candidate.number)
-        if stored.status != "candidate":
-            raise IngestRefused(
-                f"generation {stored.number} of tenant {outcome.tenant} is {stored.status}: "
-                "another run took over"
-            )
-        stored.digest = staged.digest
-        stored.statistics = {name: encoded[name] for name in ("documents", "chunks", "embedded", "work")}
-        builds.end(session, candidate.tenant_id, candidate.run)
-        crash_point("seal:before-commit")
-    crash_point("seal:after-commit")
+def _embed(building: Building, contents: _Contents) -> Embedding:
+    builder = building.builder
+    return embed_missing(
+        builder.registry,
+        building.fence,
+        builder.model.id,
+        sorted(set(contents.parsed_ids)),
+        builder.encoder,
+        builder.embedding_batch,
+        building.progress,
+        contents.sources,
+        builder.clock,
+    )
+
+
+def _stage(building: Building, candidate: Generation) -> Staged:
+    builder, plan = building.builder, building.plan
+    return stage_candidate(
+        builder.registry,
+        builder.store,
+        building.fence,
+        candidate,
+        plan.base,
+        builder.model.dimension,
+        building.progress,
+        anew=plan.anew,
+    )
+
+
+def _seal(building: Building, candidate: Generation, staged: Staged, outcome: Outcome) -> None:
+    try:
+        recording.seal(building, candidate, staged, outcome)
+    except (RegistryError, PipelineError):
+        # Whoever took over, or erased the tenant, may have looked for this index before it was named.
+        building.builder.store.remove(GenerationRef(building.tenant_id, candidate.number))
+        raise
+
+
+def _outcome(building: Building, candidate: Generation, contents: _Contents, staged: Staged) -> Outcome:
+    pins = building.plan.pins
+    with building.builder.registry.read() as session:
+        positions = generations.positions(session, building.tenant_id, candidate.number)
+    return Outcome(
+        building.tenant,
+        candidate.number,
+        "published",
+        sources=positions,
+        quiescent=pins.quiescent,
+        documents=_count(building.plan, contents.rows),
+        chunks=ChunkCounts(staged.chunks, staged.added, staged.removed, staged.unchanged),
+        held=pins.stopped_before,
+    )
+
+
+def _work(
+    building: Building, contents: _Contents, prepared: Preparation, embedding: Embedding, staged: Staged
+) -> Work:
+    with building.builder.registry.read() as session:
+        failures = _failures(session, contents.rows)
+    return Work(
+        parsed=prepared.prepared,
+        remembered=prepared.remembered,
+        cache_hits=embedding.cache_hits,
+        written=staged.written,
+        failures=failures,
+        embedding_seconds=round(embedding.seconds, 3),
+        reindexed=building.plan.rebuilds(building.builder.configuration),
+    )
 
 
 def _count(plan: Plan, rows: Sequence[ManifestRow]) -> DocumentCounts:

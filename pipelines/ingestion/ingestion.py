@@ -19,10 +19,13 @@ from sqlalchemy.orm import Session
 from canaries import gate
 from pipelines.build.configuration import BuildConfiguration
 from pipelines.build.document_preparer import DocumentPreparer
+from pipelines.build.isolated_preparer import IsolatedPreparer
+from pipelines.build.prepared import Preparer
 from pipelines.build.progress import Progress, Silent
 from pipelines.capture.capturer import Captured, Capturer
 from pipelines.errors import IngestBusy, IngestRefused
-from pipelines.ingestion.build import Builder, build_candidate
+from pipelines.ingestion.build import build_candidate
+from pipelines.ingestion.builder import Builder
 from pipelines.ingestion.outcome import Outcome
 from pipelines.ingestion.retention import remove_unserved
 from pipelines.lease_keeping import kept
@@ -58,7 +61,7 @@ class Ingestion:
     searcher: Searcher
     encoders: Encoders
     model: ModelIdentity
-    preparer: DocumentPreparer
+    preparer: Preparer
     capturer: Capturer
     clock: Clock
     pause: Callable[[float], None] = time.sleep
@@ -90,9 +93,10 @@ class Ingestion:
 
         With `anew` everything is built from nothing beside what is live, also where nothing changed.
 
-        Raises IngestBusy where another run ingests this tenant, IngestRefused where this one was fenced off.
+        Raises IngestBusy where another run ingests this tenant, IngestRefused where this one was fenced off,
+        NotFound or TenantSuspended where the tenant was erased or suspended, also while this was under way.
         """
-        with self._leased(tenant_id, run) as token:
+        with self._leased(tenant_id, run) as token, self._unless_gone(tenant_id):
             self.store.discard_stages(tenant_id)
             remove_unserved(self.registry, self.store, tenant_id, self.clock)
             builder = Builder(
@@ -187,6 +191,19 @@ class Ingestion:
             yield token
 
     @contextmanager
+    def _unless_gone(self, tenant_id: str) -> Iterator[None]:
+        """What fails because its tenant was erased or suspended meanwhile fails for that reason.
+
+        Rows and files go while they are read: that may show as anything.
+        """
+        try:
+            yield
+        except Exception:
+            with self.registry.read() as session:
+                tenants.find_active(session, tenant_id)
+            raise
+
+    @contextmanager
     def _kept(self, tenant_id: str, token: int) -> Iterator[None]:
         """Keep the lease while the block runs, and give it back where it fails: that run goes no further."""
         name = leases.ingest_lease(tenant_id)
@@ -201,6 +218,7 @@ class Ingestion:
         try:
             with self.registry.write() as session:
                 release(session)
+            crash_point("lease:given-back")
         except OperationalError as error:
             # What the run came to must not be hidden by this: the lease ends with the process, or by itself.
             log.warning("the lease %s could not be given back: %s", name, error.orig)
@@ -217,7 +235,7 @@ def open_ingestion(settings: Settings, clock: Clock = utc_now) -> Ingestion:
         retrieval.searcher,
         retrieval.encoders,
         identify(settings.embedding_model),
-        DocumentPreparer.of(settings),
+        IsolatedPreparer.of(DocumentPreparer.of(settings), settings),
         open_capturer(settings, retrieval.registry, clock),
         clock,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,6 +63,9 @@ def rebuild(
     chosen = _chosen(served, tenant.name, number)
     faults = {generation.number: fault(store, generation) for generation in chosen}
     if not any(faults.values()):
+        # A rebuild that was killed at its end left what it displaced; a run that is under way removes it itself.
+        with suppress(IngestBusy), _leased(registry, tenant.id, tenant.name, lease_seconds, clock):
+            store.discard_stages(tenant.id)
         return [_intact(generation) for generation in chosen]
     with _leased(registry, tenant.id, tenant.name, lease_seconds, clock) as fence:
         store.discard_stages(tenant.id)
@@ -143,9 +146,11 @@ def _leased(registry: Registry, tenant_id: str, name: str, seconds: float, clock
             token = leases.acquire(session, lease, holder, seconds, clock())
     except LeaseHeld as error:
         raise IngestBusy(f"tenant {name} is being ingested: wait for that and try again ({error})") from error
+    crash_point("rebuild:lease-taken")
     try:
         with kept(registry, lease, token, seconds, clock):
             yield Fence(tenant_id, token)
     finally:
         with registry.write() as session:
             leases.release(session, lease, token)
+        crash_point("rebuild:lease-given-back")

@@ -13,6 +13,7 @@ from registry import runs
 
 # A run costs seconds before it asks anything: beyond this many tenants they share one.
 RUNS_A_DAY = 20
+AT_SIX = "0 6 * * *"
 
 
 @dg.schedule(
@@ -34,9 +35,10 @@ def ingest_schedule(
             yield dg.RunRequest(run_key=key, partition_key=due.tenant_id)
 
 
+# The two canary schedules look at the same moment and one of them asks for runs: a schedule has one job.
 @dg.schedule(
     job=daily_canaries,
-    cron_schedule="0 6 * * *",
+    cron_schedule=AT_SIX,
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description=f"Daily at six: every active tenant's canaries, a run each up to {RUNS_A_DAY} tenants.",
 )
@@ -44,19 +46,15 @@ def daily_canaries_schedule(
     context: dg.ScheduleEvaluationContext, ingestion: dg.ResourceParam[IngestionResource]
 ) -> Iterator[dg.RunRequest]:
     """A run for each tenant, where they are few enough for a process each."""
-    parts = ingestion.get()
-    synchronise(context.instance, parts.registry)
-    served = served_tenants(parts.registry)
-    if len(served) > RUNS_A_DAY:
-        return
-    day = context.scheduled_execution_time.date().isoformat()
-    for tenant_id in served:
-        yield dg.RunRequest(run_key=f"canaries:{tenant_id}:{day}", partition_key=tenant_id)
+    served, day = _to_ask(context, ingestion)
+    if len(served) <= RUNS_A_DAY:
+        for tenant_id in served:
+            yield dg.RunRequest(run_key=f"canaries:{tenant_id}:{day}", partition_key=tenant_id)
 
 
 @dg.schedule(
     job=daily_canaries_of_all,
-    cron_schedule="0 6 * * *",
+    cron_schedule=AT_SIX,
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description=f"Daily at six where there are more than {RUNS_A_DAY} tenants: all canaries in one run.",
 )
@@ -64,11 +62,16 @@ def daily_canaries_of_all_schedule(
     context: dg.ScheduleEvaluationContext, ingestion: dg.ResourceParam[IngestionResource]
 ) -> Iterator[dg.RunRequest]:
     """One run for all tenants, where a run for each would take longer to start than to ask."""
+    served, day = _to_ask(context, ingestion)
+    if len(served) > RUNS_A_DAY:
+        yield dg.RunRequest(run_key=f"canaries:all:{day}")
+
+
+def _to_ask(context: dg.ScheduleEvaluationContext, ingestion: IngestionResource) -> tuple[list[str], str]:
+    """The tenants whose canaries are to be asked, each a partition by then, and the day that it is for."""
     parts = ingestion.get()
     synchronise(context.instance, parts.registry)
-    if len(served_tenants(parts.registry)) > RUNS_A_DAY:
-        day = context.scheduled_execution_time.date().isoformat()
-        yield dg.RunRequest(run_key=f"canaries:all:{day}")
+    return served_tenants(parts.registry), context.scheduled_execution_time.date().isoformat()
 
 
 # One run for all tenants: this job has no partitions, so a plain schedule is right.

@@ -22,7 +22,7 @@ def parse(content: bytes, media_type: str, title: str = "", *, max_bytes: int = 
     """A document's title and sections. A given title goes before the document's own.
 
     Raises ParseError, saying why, where the content is empty, larger than `max_bytes`, encrypted, corrupt,
-    in another encoding than it says, or of a media type that has no parser.
+    in another encoding than it says, or of a media type that has no parser. Raises MemoryError.
     """
     known = format_for(media_type)
     if known is None:
@@ -40,7 +40,7 @@ def parse(content: bytes, media_type: str, title: str = "", *, max_bytes: int = 
 def _parse(known: Format, content: bytes) -> ParsedDocument:
     try:
         return known.parser()(content)
-    except ParseError:
+    except (ParseError, MemoryError):
         raise
     except RecursionError as error:
         raise ParseError(f"is nested too deeply to be read as {known.name}") from error

@@ -12,7 +12,7 @@ from typing import Any
 from retrieval.errors import IndexCorrupt
 from retrieval.index.store import GenerationRef, IndexSpec
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 FILE_NAME = "manifest.json"
 
 

@@ -32,6 +32,10 @@ class Analyzer:
         self._ids: dict[str, int | None] = {}
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type[Analyzer], tuple[str]]:
+        """In another process it learns anew."""
+        return Analyzer, (self.language,)
+
     @property
     def id(self) -> str:
         """Changes with anything that changes a term: this code, the Unicode tables, the stemmer."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
 
 from registry.clock import Clock, utc_now
+from registry.contract import Contract
 from registry.database import Registry
 from registry.schema import Tenant
 from retrieval.errors import FloorUnmet, IndexUnavailable
@@ -18,11 +19,15 @@ from retrieval.index.filter import Filter
 from retrieval.index.store import GenerationRef, GenerationStore, Reader, Scored
 from retrieval.lexical.analyzer import Analyzer
 from retrieval.lexical.bm25 import query_weights
+from retrieval.search.collapsing import Ask, Fuse, Lists, Payloads, best_of_documents
 from retrieval.search.encoders import Encoders
 from retrieval.search.filtering import filter_of
 from retrieval.search.floor import judge
 from retrieval.search.query import Answer, Hit, SearchQuery
 from retrieval.search.snapshot import Live, Snapshot, of_generation, of_served, take
+
+# Fields of a chunk's payload that are fields of a hit.
+_PAYLOAD = ("source", "document", "title", "uri", "text", "version", "position", "stale", "metadata")
 
 
 class Serving(Protocol):
@@ -102,12 +107,11 @@ class Searcher:
     def _ask(
         self, reader: Reader, snapshot: Snapshot, query: SearchQuery, started: float, looked_up: float
     ) -> Answer:
-        filter_ = filter_of(query, snapshot.hidden)
-        limit = max(snapshot.contract.candidates, query.k * (4 if query.collapse else 1))
-        encoding, dense, lexical = self._lists(reader, snapshot, query, limit, filter_)
-        fused = _fuse(snapshot, dense, lexical)
-        searched = time.perf_counter()
-        payloads, best = _best(reader, fused, query)
+        where = filter_of(query, snapshot.hidden)
+        encoding, ask = self._question(reader, snapshot, query)
+        payloads = Payloads(reader)
+        best, lists = _best(payloads, ask, partial(_fuse, snapshot.contract), snapshot, query, where)
+        hits = _hits(best, payloads.of(best), lists)
         finished = time.perf_counter()
         return Answer(
             snapshot.tenant,
@@ -116,30 +120,29 @@ class Searcher:
             snapshot.quiescent,
             (self._clock() - snapshot.published_at).total_seconds(),
             len(snapshot.hidden),
-            judge(snapshot.contract, dense, lexical, len(best)),
-            _hits(best, payloads, dense, lexical),
+            judge(snapshot.contract, lists.dense, lists.lexical, len(best)),
+            hits,
             {
                 "registry_ms": _ms(looked_up - started),
                 "encode_ms": _ms(encoding),
-                "index_ms": _ms(searched - looked_up - encoding),
-                "fetch_ms": _ms(finished - searched),
+                "index_ms": _ms(finished - looked_up - encoding - payloads.seconds),
+                "fetch_ms": _ms(payloads.seconds),
                 "total_ms": _ms(finished - started),
             },
             snapshot.contract_hash,
         )
 
-    def _lists(
-        self, reader: Reader, snapshot: Snapshot, query: SearchQuery, limit: int, filter_: Filter
-    ) -> tuple[float, list[Scored] | None, list[Scored] | None]:
-        if query.mode == "lexical":
-            return 0.0, None, reader.lexical(_terms(query.text, snapshot.analyzer), limit, filter_)
+    def _question(self, reader: Reader, snapshot: Snapshot, query: SearchQuery) -> tuple[float, Ask]:
+        """How to ask the sides of the mode, the query being encoded, and how long that took, in seconds."""
+        terms = None if query.mode == "dense" else _terms(query.text, snapshot.analyzer)
+        if terms is not None and query.mode == "lexical":
+            return 0.0, lambda limit, where: Lists(None, reader.lexical(terms, limit, where))
         started = time.perf_counter()
         vector = self._encoders.of(snapshot.model_id).encode([query.text])[0]
         encoding = time.perf_counter() - started
-        if query.mode == "dense":
-            return encoding, reader.dense(vector, limit, filter_), None
-        dense, lexical = reader.both(vector, _terms(query.text, snapshot.analyzer), limit, filter_)
-        return encoding, dense, lexical
+        if terms is None:
+            return encoding, lambda limit, where: Lists(reader.dense(vector, limit, where), None)
+        return encoding, lambda limit, where: Lists(*reader.both(vector, terms, limit, where))
 
 
 @lru_cache(maxsize=16)
@@ -152,63 +155,35 @@ def _terms(text: str, analyzer_id: str) -> Any:  # noqa: ANN401
     return query_weights(analyzer(analyzer_id.split("-", 1)[0]).terms(text))
 
 
-def _fuse(snapshot: Snapshot, dense: list[Scored] | None, lexical: list[Scored] | None) -> list[Scored]:
-    if dense is None or lexical is None:
-        return (dense if lexical is None else lexical) or []
-    fuse = fuse_dbsf if snapshot.contract.fusion == "dbsf" else fuse_rrf
-    return fuse([dense, lexical], [snapshot.contract.dense_weight, snapshot.contract.lexical_weight])
-
-
 def _best(
-    reader: Reader, fused: Sequence[Scored], query: SearchQuery
-) -> tuple[Mapping[str, dict[str, Any]], list[Scored]]:
-    if query.collapse is None:
-        best = list(fused[: query.k])
-        return reader.retrieve([hit.chunk_id for hit in best]), best
-    payloads: dict[str, dict[str, Any]] = {}
-    best_of: dict[tuple[str, str], Scored] = {}
-    # Only as far down as it takes: payloads carry the text.
-    for start in range(0, len(fused), 2 * query.k):
-        batch = fused[start : start + 2 * query.k]
-        payloads.update(reader.retrieve([hit.chunk_id for hit in batch]))
-        for hit in batch:
-            payload = payloads[hit.chunk_id]
-            best_of.setdefault((payload["source"], payload["document"]), hit)
-        if len(best_of) >= query.k:
-            break
-    return payloads, list(best_of.values())[: query.k]
+    payloads: Payloads, ask: Ask, fuse: Fuse, snapshot: Snapshot, query: SearchQuery, where: Filter
+) -> tuple[list[Scored], Lists]:
+    if query.collapse:
+        limit = max(snapshot.contract.candidates, 4 * query.k)
+        return best_of_documents(payloads, ask, fuse, query.k, limit, where)
+    lists = ask(max(snapshot.contract.candidates, query.k), where)
+    return fuse(lists)[: query.k], lists
 
 
-def _hits(
-    best: Sequence[Scored],
-    payloads: Mapping[str, dict[str, Any]],
-    dense: Sequence[Scored] | None,
-    lexical: Sequence[Scored] | None,
-) -> list[Hit]:
-    cosine = {hit.chunk_id: hit.score for hit in dense or ()}
-    bm25 = {hit.chunk_id: hit.score for hit in lexical or ()}
+def _fuse(contract: Contract, lists: Lists) -> list[Scored]:
+    if lists.dense is None or lists.lexical is None:
+        return (lists.dense if lists.lexical is None else lists.lexical) or []
+    fuse = fuse_dbsf if contract.fusion == "dbsf" else fuse_rrf
+    return fuse([lists.dense, lists.lexical], [contract.dense_weight, contract.lexical_weight])
+
+
+def _hits(best: Sequence[Scored], payloads: Sequence[dict[str, Any]], lists: Lists) -> list[Hit]:
+    cosine = {hit.chunk_id: hit.score for hit in lists.dense or ()}
+    bm25 = {hit.chunk_id: hit.score for hit in lists.lexical or ()}
     return [
         Hit(
             chunk_id=hit.chunk_id,
             score=hit.score,
             dense_score=cosine.get(hit.chunk_id),
             lexical_score=bm25.get(hit.chunk_id),
-            **{
-                name: payloads[hit.chunk_id][name]
-                for name in (
-                    "source",
-                    "document",
-                    "title",
-                    "uri",
-                    "text",
-                    "version",
-                    "position",
-                    "stale",
-                    "metadata",
-                )
-            },
+            **{name: payload[name] for name in _PAYLOAD},
         )
-        for hit in best
+        for hit, payload in zip(best, payloads, strict=True)
     ]
 
 

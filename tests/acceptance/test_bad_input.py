@@ -72,7 +72,14 @@ BAD = {
     "broken.pdf": ("is a corrupt PDF, or none",),
     "broken.docx": ("is a corrupt DOCX, or none",),
     "deep.md": ("is nested too deeply",),
+    "endless.rst": ("was given up after 5 s of parsing", "split it", "HOLDFAST_PARSE_SECONDS"),
 }
+
+
+def endless_table() -> str:
+    """A table of half a megabyte. docutils looks at every cell for every other one: it takes minutes."""
+    rule, row = "+" + "--+" * 800, "|" + "a |" * 800
+    return f"{rule}\n" + f"{row}\n{rule}\n" * 120
 
 
 def fill(folder: Path, outside: Path) -> None:
@@ -99,12 +106,13 @@ def fill(folder: Path, outside: Path) -> None:
     (folder / "broken.pdf").write_bytes(b"%PDF-1.7\nnothing of the kind")
     (folder / "broken.docx").write_bytes(b"PK\x03\x04 nothing of the kind")
     (folder / "deep.md").write_bytes(b"> " * 100_000 + b"x\n")
+    (folder / "endless.rst").write_text(endless_table())
     (folder / "ignored.png").write_bytes(b"\x89PNG")
 
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A tenant over that folder, ingested by the command line with the real model; documents end at 1 MB."""
+    """A tenant over that folder, ingested by the command line with the real model: up to 1 MB and 5 s a document."""
     root = tmp_path_factory.mktemp("zoo")
     folder = root / "documents"
     folder.mkdir()
@@ -135,7 +143,8 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 def ingest(home: Home) -> Ended:
-    return home("ingest", "--tenant", "acme", "--json", HOLDFAST_MAX_DOCUMENT_MB="1")
+    limits = {"HOLDFAST_MAX_DOCUMENT_MB": "1", "HOLDFAST_PARSE_SECONDS": "5"}
+    return home("ingest", "--tenant", "acme", "--json", **limits)
 
 
 def document(ended: Ended) -> Any:
@@ -565,5 +574,5 @@ def test_fifty_megabytes_of_text_are_one_document_like_any_other(folder: Folder)
     assert outcome.documents.live == 6
     assert outcome.chunks.live > 40_000
     assert set(folder.states().values()) == {"live"}
-    assert folder.found() == {"huge.txt"}, "the candidates of this query are chunks of one document"
+    assert folder.found() == ALL | {"huge.txt"}, "most chunks of this query are those of one document"
     assert folder.world.found("file number three", mode="lexical")[0] == "three.md"

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.build import staging
 from pipelines.build.document_preparer import DocumentPreparer
-from pipelines.build.preparation import PreparedDocument
+from pipelines.build.prepared import PreparedDocument
 from pipelines.ingestion import build
 from registry.schema import Generation
 from retrieval.index.point import IndexPoint

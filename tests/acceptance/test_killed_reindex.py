@@ -1,4 +1,7 @@
-"""A reindex under another model, killed by SIGKILL again and again: at most the batch in flight is embedded twice."""
+"""A reindex under another model, killed by SIGKILL again and again: at most the batch in flight is embedded twice.
+
+What came of it is what a build from nothing in a new home makes of the same pin.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import pytest
 
 from registry import builds, generations
 from registry.crash_points import VARIABLE
+from tests.acceptance.crash.fresh import FreshBuilds, served_generation
 from tests.support.command_line import ROOT
 from tests.support.fake_encoder import FakeEncoder
 from tests.support.world import World, empty_world, migrated_home, published, text_about, world
@@ -66,3 +70,6 @@ def test_a_reindex_goes_on_from_each_kill(published: World, tmp_path: Path) -> N
     with published.reading() as session:
         anew = generations.get(session, published.tenant, outcome.generation or 0)
     assert (outcome.embedded, anew.digest) == (0, built.digest)
+    found = served_generation(published, published.home, "acme", built)
+    assert {chunk.text for chunk in found.chunks.values()} == texts
+    FreshBuilds(tmp_path).compare(published.home, [found], model="other")

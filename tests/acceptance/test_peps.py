@@ -20,7 +20,7 @@ import pytest
 
 from pipelines.build.configuration import BuildConfiguration
 from pipelines.build.document_preparer import DocumentPreparer
-from pipelines.build.preparation import PreparedDocument
+from pipelines.build.prepared import PreparedDocument
 from pipelines.errors import ParseError
 from pipelines.ingestion.ingestion import with_checks
 from pipelines.ingestion.outcome import Outcome

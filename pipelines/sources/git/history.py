@@ -48,11 +48,16 @@ class Revision:
     time: int
 
 
+def has_commit(repository: Repository, commit: str) -> bool:
+    """Whether the repository holds a commit, on a branch or not."""
+    return repository.find("cat-file", "-t", commit) == "commit"
+
+
 def revisions_since(repository: Repository, last: str, tip: str) -> list[Revision] | None:
     """The commits after `last` up to `tip`, oldest first; None where `last` is not on that line."""
     if last == tip:
         return []
-    if repository.find("cat-file", "-t", last) != "commit":
+    if not has_commit(repository, last):
         return None
     line = _revisions(repository, f"{last}..{tip}")
     return line if line and line[0].parent == last else None

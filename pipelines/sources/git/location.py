@@ -8,9 +8,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pipelines.errors import SourceError, SourceUnavailable
+from pipelines.sources.git.mirror import FETCH_SECONDS, Mirror
 from pipelines.sources.git.repository import Repository, ask
 
-FETCH_SECONDS = 1800.0
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/\s:]+:(?!/?/)")
 
 
@@ -51,18 +51,23 @@ class Location:
         )
         return Path(found.decode(errors="surrogateescape").rstrip("\n"))
 
+    def suspect(self) -> None:
+        """A read failed, or what was read before is no longer there: a mirror is looked at before it is used again."""
+        if self.is_mirrored:
+            self._mirror().suspect()
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether what is read is a copy of ours."""
+        return self._path is None or not self._path.is_dir()
+
+    def _mirror(self) -> Mirror:
+        directory = self._cache / f"{hashlib.sha256(self.uri.encode()).hexdigest()[:32]}.git"
+        return Mirror(directory, self.uri if self._path is None else str(self._path))
+
     def _fetched(self, branch: str | None) -> tuple[Repository, str]:
-        mirror = self._cache / f"{hashlib.sha256(self.uri.encode()).hexdigest()[:32]}.git"
-        if not (mirror / "HEAD").exists():
-            mirror.parent.mkdir(parents=True, exist_ok=True)
-            ask("init", "--quiet", "--bare", str(mirror))
-        address = self.uri if self._path is None else str(self._path)
-        name = branch or _remote_branch(address)
-        reference = f"refs/heads/{name}"
-        options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--force")
-        fetch = ("fetch", *options, "--", address, f"+{reference}:{reference}")
-        ask(f"--git-dir={mirror}", *fetch, timeout=FETCH_SECONDS)
-        repository = Repository(mirror)
+        name = branch or _remote_branch(self.uri if self._path is None else str(self._path))
+        repository = self._mirror().fetch(name)
         return repository, _tip(repository, name)
 
 

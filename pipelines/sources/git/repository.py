@@ -63,8 +63,13 @@ def message(stderr: bytes) -> str:
     return _CREDENTIALS.sub("://", " ".join(stderr.decode(errors="replace").split())) or "git said nothing"
 
 
-def ask(*arguments: str, timeout: float | None = None, **variables: str) -> bytes:
-    """Runs git and returns its output. Raises SourceUnavailable with git's message where it fails."""
+def ask(
+    *arguments: str, timeout: float | None = None, holding: tuple[int, ...] = (), **variables: str
+) -> bytes:
+    """Runs git and returns its output. Raises SourceUnavailable with git's message where it fails.
+
+    `holding`: descriptors that this git, and every git that it starts, keeps open until it ends.
+    """
     try:
         done = subprocess.run(  # noqa: S603
             command(*arguments),
@@ -72,6 +77,7 @@ def ask(*arguments: str, timeout: float | None = None, **variables: str) -> byte
             stdin=subprocess.DEVNULL,
             env={**environment(), **variables},
             timeout=timeout,
+            pass_fds=holding,
             check=False,
         )
     except subprocess.TimeoutExpired as error:

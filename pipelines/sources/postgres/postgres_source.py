@@ -149,6 +149,8 @@ class PostgresSource:
                 yield from self._snapshot(connection, why, cursor.state)
                 return
         self._acknowledged = slot.confirmed if slot else 0
+        # What the cursor names is registered. A kill may have come before it was acknowledged.
+        self._pending = max(self._pending, position)
         gap = ""
         try:
             yield from self._follow(cursor, position, state, heads)

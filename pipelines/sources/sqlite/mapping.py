@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -29,7 +29,8 @@ Row = Sequence[Value]
 class Mapping:
     """`table` and `key` as the database spells them; `is_table` is false for a view.
 
-    `exact`: a unique index over the key, so that a changelog's key names at most one row.
+    `exact`: a unique index over the key, so that a changelog's key names at most one row. `replaceable`: REPLACE
+    may delete a row under another key, of which no trigger tells unless the writer set recursive_triggers.
     """
 
     database: str
@@ -38,6 +39,7 @@ class Mapping:
     options: SqliteOptions
     is_table: bool
     exact: bool
+    replaceable: bool
 
     def select(self) -> str:
         """SQL for rows in the shape that `change` takes."""
@@ -86,8 +88,11 @@ def describe(connection: sqlite3.Connection, database: str, options: SqliteOptio
             f"it has {', '.join(row[1] for row in columns.values())}"
         )
     key = columns[options.key.lower()][1]
-    exact = kind == "table" and _is_unique(connection, table, key, list(columns.values()))
-    return Mapping(database, table, key, options, kind == "table", exact)
+    primary = [str(row[1]) for row in columns.values() if row[5]]
+    unique = list(_unique_indices(connection, table))
+    exact = kind == "table" and (primary == [key] or any(names == [key] for names, _ in unique))
+    replaceable = primary not in ([], [key]) or any(names != [key] or not binary for names, binary in unique)
+    return Mapping(database, table, key, options, kind == "table", exact, replaceable)
 
 
 def key_text(value: Value) -> str:
@@ -100,17 +105,18 @@ def document_key(name: str) -> str:
     return stand_in(name) if key_flaw(name) else name
 
 
-def _is_unique(
-    connection: sqlite3.Connection, table: str, key: str, columns: list[tuple[object, ...]]
-) -> bool:
-    if [row[1] for row in columns if row[5]] == [key]:
-        return True
+def _unique_indices(connection: sqlite3.Connection, table: str) -> Iterator[tuple[list[str | None], bool]]:
+    """The columns of each whole unique index (None for an expression), and whether it compares byte by byte.
+
+    One over some rows only counts as one over an expression.
+    """
     for row in connection.execute(f"PRAGMA index_list({quoted(table)})").fetchall():
         unique, partial = row[2], row[4]
-        indexed = connection.execute(f"PRAGMA index_info({quoted(row[1])})").fetchall()
-        if unique and not partial and [one[2] for one in indexed] == [key]:
-            return True
-    return False
+        columns = connection.execute(f"PRAGMA index_xinfo({quoted(row[1])})").fetchall()
+        indexed = [column for column in columns if column[5]]
+        names = [None if partial else column[2] for column in indexed]
+        if unique:
+            yield names, all(column[4] == "BINARY" for column in indexed)
 
 
 def _text(value: Value) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,7 @@ from pipelines.sources.options import SqliteOptions
 from pipelines.sources.source import Change, Commit, Consistency, Cursor, Heads, Probe
 from pipelines.sources.sqlite.changelog import Changelog, Entry
 from pipelines.sources.sqlite.database import reading, unavailable, writing
+from pipelines.sources.sqlite.mapping import Mapping as Table
 from pipelines.sources.sqlite.mapping import describe
 from pipelines.sources.sqlite.rows import Rows
 
@@ -28,21 +29,26 @@ _UNLOGGED = Entry(0, "unlogged")
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What a read found: changes up to `newest`, and how many sweeps have found something since then."""
+    """What a read found: changes up to `newest`, and how many sweeps have found something since then.
+
+    `keyed`: how many rows there are, where some may be replaced unnoticed.
+    """
 
     newest: Entry
     sweeps: int
     changes: Iterable[Change]
     swept: bool = False
     snapshot: bool = False
+    keyed: int | None = None
 
 
 class SqliteSource:
     """Follows a changelog that triggers fill; now and then sweeps: compares every row with what is known.
 
     A position is the id of the changelog's last row, with `~n` after it for the n-th sweep since that found
-    what no trigger had logged (REPLACE over a second unique index deletes without firing triggers, unless
-    the writer set recursive_triggers). Without triggers (install=false) every read is a sweep.
+    what no trigger had logged. Without triggers (install=false) every read is a sweep. So is one after which
+    there are fewer rows than the changelog explains: REPLACE over a second unique index deletes without firing
+    triggers, unless the writer set recursive_triggers.
     """
 
     consistency = Consistency.READ_TRANSACTION
@@ -102,13 +108,15 @@ class SqliteSource:
         with reading(self._path) as connection:
             mapping = describe(connection, self._path.name, self.options)
             rows, log = Rows(connection, mapping), Changelog(connection, mapping)
-            read = self._read(cursor, rows, log, heads, exact=mapping.exact)
+            read = self._read(cursor, rows, log, heads, mapping)
             self._connection = connection
             if read is not None:
+                if mapping.replaceable and self.options.install:
+                    read = replace(read, keyed=rows.keyed())
                 yield self._commit(read, None if cursor is None else cursor.state)
 
     def _read(
-        self, cursor: Cursor | None, rows: Rows, log: Changelog, heads: Heads, *, exact: bool
+        self, cursor: Cursor | None, rows: Rows, log: Changelog, heads: Heads, mapping: Table
     ) -> _Read | None:
         """What there is since the cursor, None where that is nothing."""
         newest = self._newest(log)
@@ -120,9 +128,14 @@ class SqliteSource:
         elif not log.continues(Entry(last, str(cursor.state.get("entry_at")))):
             return _Read(newest, 0, rows.all(), swept=True, snapshot=True)
         moved = newest.id > last
-        if self._sweep_due(cursor.state) or (moved and not exact):
+        if self._sweep_due(cursor.state) or (moved and not mapping.exact):
             return self._sweep(newest, sweeps, rows.differences(heads), moved=moved)
-        return _Read(newest, 0, rows.touched(log.keys_since(last), heads)) if moved else None
+        if not moved:
+            return None
+        before = cursor.state.get("keyed")
+        if mapping.replaceable and not rows.accounts_for(log.keys_since(last), heads, before):
+            return self._sweep(newest, sweeps, rows.differences(heads), moved=moved)
+        return _Read(newest, 0, rows.touched(log.keys_since(last), heads))
 
     def _sweep(
         self, newest: Entry, sweeps: int, differences: Iterator[Change], *, moved: bool
@@ -139,12 +152,13 @@ class SqliteSource:
         # The log's time is not that of a change that only a sweep found.
         at = settle(None if read.sweeps else from_iso(read.newest.at), last_time(state or {}), now)
         swept_at = now.isoformat() if read.swept else (state or {}).get("swept_at", now.isoformat())
+        keyed = {} if read.keyed is None else {"keyed": read.keyed}
         return Commit(
             position=f"{read.newest.id}~{read.sweeps}" if read.sweeps else f"{read.newest.id}",
             committed_at=at,
             changes=self._held(read.changes),
             snapshot=read.snapshot,
-            state={"at": at.isoformat(), "entry_at": read.newest.at, "swept_at": swept_at},
+            state={"at": at.isoformat(), "entry_at": read.newest.at, "swept_at": swept_at, **keyed},
         )
 
     def _held(self, changes: Iterable[Change]) -> Iterator[Change]:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import qdrant_edge as edge
 
-from retrieval.index.edge.shard import NAMES, boolean_name, document_id_name, document_name, source_name
+from retrieval.index.edge.shard import NAMES, document_id_name, document_name, source_name, value_name
 from retrieval.index.filter import Condition, Filter, Range, Scalar, is_time_range
 
 EngineCondition: TypeAlias = (
@@ -51,23 +51,23 @@ def _any(field: str, names: Sequence[str]) -> edge.FieldCondition:
 
 
 def _metadata(name: str, condition: Condition) -> EngineCondition:
-    field = _field(name)
     if isinstance(condition, str | int | float):
         return _equals(name, condition)
     if isinstance(condition, Mapping):
-        return edge.FieldCondition(field, range=_range(condition))
-    if all(isinstance(value, str) for value in condition):
-        return _any(field, [str(value) for value in condition])
-    return edge.Filter(should=[_equals(name, value) for value in condition])
+        return edge.FieldCondition(_field(name), range=_range(condition))
+    filed = [(value, value_name(name, value)) for value in condition]
+    named = _any(NAMES, [known for _, known in filed if known is not None])
+    others = [_equals(name, value) for value, known in filed if known is None]
+    return edge.Filter(should=[named, *others]) if others else named
 
 
 def _equals(name: str, value: Scalar) -> edge.FieldCondition:
-    field = _field(name)
-    if isinstance(value, bool):
-        return _any(NAMES, [boolean_name(name, value)])
+    known = value_name(name, value)
+    if known is not None:
+        return _any(NAMES, [known])
     if isinstance(value, float):  # the engine matches no floats; a range of one value is the same
-        return edge.FieldCondition(field, range=edge.RangeFloat(gte=value, lte=value))
-    return edge.FieldCondition(field, match=edge.MatchValue(value))
+        return edge.FieldCondition(_field(name), range=edge.RangeFloat(gte=value, lte=value))
+    return edge.FieldCondition(_field(name), match=edge.MatchValue(value))
 
 
 def _range(condition: Range) -> edge.RangeFloat | edge.RangeDateTime:

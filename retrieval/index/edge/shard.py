@@ -5,8 +5,10 @@
 - No HNSW (`indexing_threshold`): search is exact, 4 ms at 50,000 points.
 - Any deleted point is vacuumed: until then it counts in the engine's document frequencies, and its text
   is still on disk.
-- One keyword index at most, over all the names that a point can be found by: an index holds 5 MB of memory
-  however little is in it. Up to 500 points there is none: a filter reads 5 µs of payload for each point.
+- One keyword index at most, over all the names that a point can be found by (source, document, the short values of
+  its metadata): an index holds 5 MB of memory however little is in it. Up to 500 points there is none: a filter
+  reads 5 µs of payload for each point. So it does for ranges and for values that are not filed; by name, a filter
+  takes 1 ms at 20,000 points where reading takes 200.
 - Files are mapped cold: the engine would otherwise read in the room that it reserves, 50 MB a shard.
 """
 
@@ -32,6 +34,8 @@ NAMES = "names"
 _NEVER_KB = 10**9
 _INDEXED_FROM = 500
 _SCROLL = 1000
+_INT64 = 2**63
+_LONGEST_NAMED = 128  # characters of a text
 
 
 def configuration(dimension: int) -> edge.EdgeConfig:
@@ -154,9 +158,18 @@ def document_id_name(source: str, document: str) -> str:
     return f"i{joined_document_id(source, document)}"
 
 
-def boolean_name(field: str, value: bool) -> str:
-    """How a true or false metadata field is filed: the engine's Python binding cannot match booleans."""
-    return f"b{field}\x1f{str(value).lower()}"
+def value_name(field: str, value: object) -> str | None:
+    """How a value of a metadata field is filed; None for one that is not: a long text, a float, an object.
+
+    The field's length keeps `a` of `bc` and `ab` of `c` apart. A whole number beyond 64 bits is none to the engine.
+    """
+    if isinstance(value, bool):  # the engine's Python binding cannot match these at all
+        return f"b{len(field)}:{field}{str(value).lower()}"
+    if isinstance(value, int):
+        return f"n{len(field)}:{field}{value}" if -_INT64 <= value < _INT64 else None
+    if isinstance(value, str):
+        return f"t{len(field)}:{field}{value}" if len(value) <= _LONGEST_NAMED else None
+    return None
 
 
 def _stored(record: edge.Record) -> StoredPoint:
@@ -173,14 +186,13 @@ def _stored(record: edge.Record) -> StoredPoint:
 
 def _names(payload: dict[str, Any]) -> list[str]:
     source, document = payload["source"], payload["document"]
-    booleans = [
-        boolean_name(field, value)
-        for field, values in (payload.get("metadata") or {}).items()
-        for value in (values if isinstance(values, list | tuple) else [values])
-        if isinstance(value, bool)
-    ]
+    values = {
+        value_name(field, value)
+        for field, held in (payload.get("metadata") or {}).items()
+        for value in (held if isinstance(held, list | tuple) else [held])
+    }
     names = [source_name(source), document_name(document), document_id_name(source, document)]
-    return [*names, *dict.fromkeys(booleans)]
+    return [*names, *sorted(name for name in values if name is not None)]
 
 
 def _to_engine(point: IndexPoint) -> edge.Point:

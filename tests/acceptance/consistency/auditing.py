@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from registry import generations
-from registry.schema import Generation, Source
+from registry.schema import Generation
 from retrieval.index.store import GenerationRef
-from tests.acceptance.consistency.record import Audited, Documents, Served
+from tests.acceptance.consistency.record import Audited, Documents, Served, name_of
 from tests.support.world import World
 
 
-def audit(world: World, tenant: str, generation: Generation) -> Audited:
-    """A generation as its index has it, point by point. Raises IndexUnavailable where it is gone."""
+def audit(world: World, tenant: str, generation: Generation, labels: Mapping[int, str]) -> Audited:
+    """A generation as its index has it, point by point; `labels` are the sources' by id.
+
+    Raises IndexUnavailable where it is gone.
+    """
     number = generation.number
     with world.reading() as session:
-        names = {source.id: source.name for source in session.query(Source)}
+        pins = generations.pins(session, generation.tenant_id, number)
         listed = {
-            (names[row.source_id], row.key)
+            (labels[row.source_id], row.key)
             for row in generations.documents(session, generation.tenant_id, number)
         }
-        positions = generations.positions(session, generation.tenant_id, number)
+    positions = {labels[source]: pin.position for source, pin in pins.items()}
+    named = {name_of(label): label for label in positions}
     with world.store.open(GenerationRef(generation.tenant_id, number)) as reader:
         payloads = [point.payload for point in reader.points()]
-    documents = _documents((p["source"], p["document"], p) for p in payloads)
-    return Audited(tenant, number, positions, generation.quiescent, documents, frozenset(listed))
+    documents = _documents((named.get(p["source"], p["source"]), p["document"], p) for p in payloads)
+    return Audited(
+        tenant, number, generation.base, positions, generation.quiescent, documents, frozenset(listed)
+    )
 
 
 def documents_of_hits(hits: Sequence[Any]) -> Documents:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from tests.acceptance.consistency.check_generations import broken_in
-from tests.acceptance.consistency.record import Answered, Audited
+from tests.acceptance.consistency.record import Answered, Audited, Documents, name_of
 from tests.acceptance.consistency.truth import Accident, Truth
 from tests.acceptance.consistency.violations import Violation
 
@@ -33,7 +33,13 @@ def check_answers(truth: Truth) -> Iterator[Violation]:
     for answer in truth.record.answers:
         what = f"an answer to {answer.tenant} from generation {answer.generation}"
         what += "" if answer.as_of is None else " (as of)"
+        erased = truth.record.erased.get(answer.tenant)
+        if erased is not None and erased.ended < answer.began:
+            yield Violation("erased_served", f"{what}, which had been erased")
+            continue
         audited = truth.record.audited.get((answer.tenant, answer.generation))
+        if audited is None and erased is not None and erased.began < answer.ended:
+            continue  # gone before anybody could read it
         yield from _names(answer, audited, what)
         if audited is None:
             continue
@@ -54,8 +60,16 @@ def _names(answer: Answered, audited: Audited | None, what: str) -> Iterator[Vio
         yield Violation("untruthful", f"{what} was asked as of {answer.as_of}")
     if audited is None:
         yield Violation("untruthful", f"{what}, which was never published")
-    elif answer.positions != audited.positions or answer.quiescent != audited.quiescent:
-        yield Violation("untruthful", f"{what} names {answer.positions}, not {audited.positions}")
+        return
+    positions = {name_of(label): position for label, position in audited.positions.items()}
+    if answer.positions != positions or answer.quiescent != audited.quiescent:
+        yield Violation("untruthful", f"{what} names {answer.positions}, not {positions}")
+
+
+def labelled(answer: Answered, audited: Audited) -> Documents:
+    """An answer's documents by the labels of its generation's sources."""
+    labels = {name_of(label): label for label in audited.positions}
+    return {(labels.get(name, name), key): served for (name, key), served in answer.documents.items()}
 
 
 class _Captured:
@@ -94,6 +108,11 @@ def _possible(truth: Truth, captured: _Captured, answer: Answered, audited: Audi
         for reached in range(first, last + 1)
         for confirmed in decided
     ]
+    removed, whole = truth.record.removed.get(source), frozenset(timeline.views[pinned])
+    if removed is not None and removed.ended < answer.began:
+        found = [whole]
+    elif removed is not None and removed.began < answer.ended:
+        found.append(whole)
     return Possible(tuple(dict.fromkeys(found)))
 
 
@@ -112,7 +131,8 @@ def _decided(accidents: list[Accident], answer: Answered) -> Iterator[frozenset[
 def _of_source(
     truth: Truth, answer: Answered, audited: Audited, source: str, possible: Possible, what: str
 ) -> Iterator[Violation]:
-    said = {key: document for (name, key), document in answer.documents.items() if name == source}
+    documents = labelled(answer, audited)
+    said = {key: document for (name, key), document in documents.items() if name == source}
     whole = {key: document for (name, key), document in audited.documents.items() if name == source}
     for key in said.keys() - whole.keys():
         yield Violation("mixed", f"{what} has {key}, which is none of its documents")
@@ -120,10 +140,15 @@ def _of_source(
         if said[key] != whole[key]:
             yield Violation("mixed", f"{what}: {key} is not as its generation has it")
     served_though = _sorted(said.keys() & possible.least)
-    if served_though:
+    removed = truth.record.removed.get(source)
+    if served_though and removed is not None and removed.ended < answer.began:
+        yield Violation("removed_served", f"{what} has {served_though}, whose source had been removed")
+    elif served_though:
         yield Violation("deleted_served", f"{what} has {served_though}, whose deletion was captured before")
     lacking = _sorted(whole.keys() - said.keys() - possible.most)
-    if lacking:
+    if refused := _sorted(truth.refused(answer.tenant, source).intersection(lacking)):
+        yield Violation("rejection_ignored", f"{what} lacks {refused}, whose deletion was rejected")
+    elif lacking:
         yield Violation("missing", f"{what} lacks {lacking}, which nothing had deleted")
     hidden = whole.keys() - said.keys()
     if not served_though and not lacking and all(hidden != h & whole.keys() for h in possible.states):

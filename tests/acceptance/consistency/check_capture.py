@@ -32,7 +32,6 @@ def _merged(source: str, log: Logged) -> Iterator[Violation]:
     if not log.indices:
         return
     registered = set(log.indices)
-    commits = log.history.commits
     for index in range(log.indices[0] + 1, log.indices[-1]):
-        if index not in registered and commits[index].rows != commits[index - 1].rows:
+        if index not in registered and log.differs(index - 1, index):
             yield Violation("lost_commit", f"{source}: transaction {index} is no commit of the change log")

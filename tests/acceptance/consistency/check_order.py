@@ -6,12 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tests.acceptance.consistency.check_answers import labelled
 from tests.acceptance.consistency.check_generations import difference
-from tests.acceptance.consistency.record import Answered, Move, Record
+from tests.acceptance.consistency.record import FOREVER, Answered, Move, Record
 from tests.acceptance.consistency.truth import Truth
 from tests.acceptance.consistency.violations import Violation
-
-FOREVER = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,7 @@ def check_order(truth: Truth) -> Iterator[Violation]:
         yield from faults
         yield from _positions(truth, tenant, moves)
         yield from _answers(record, tenant, _reigns(moves))
+        yield from _after_erasure(record, tenant)
     yield from _end(truth)
 
 
@@ -51,6 +51,9 @@ def _ordered(record: Record, tenant: str) -> tuple[list[Move], list[Violation]]:
         else:
             faults.append(Violation("went_back", f"{tenant}: {kind} of {number} by nobody"))
     lost = [move for moves in waiting.values() for move in moves]
+    if tenant in record.erased:  # with all that was on record; what happened while it was under way came last
+        found += sorted(lost, key=lambda move: move.began)
+        return found, faults
     faults += [Violation("went_back", f"{tenant}: no record of the {m.kind} of {m.number}") for m in lost]
     return found, faults
 
@@ -59,15 +62,31 @@ def _positions(truth: Truth, tenant: str, moves: list[Move]) -> Iterator[Violati
     before: dict[str, int] = {}
     for move in moves:
         audited = truth.record.audited.get((tenant, move.number))
+        erased = truth.record.erased.get(tenant)
+        if audited is None and erased is not None and erased.began < move.ended:
+            continue  # gone before anybody could read it
         if audited is None:
             yield Violation("untruthful", f"{tenant}: generation {move.number} was live and never read")
             continue
         places = {s: truth.logs[s].commit(position) for s, position in audited.positions.items()}
         now = {source: place for source, place in places.items() if place is not None}
-        back = [source for source, place in before.items() if now.get(source, -1) < place]
+        back = [s for s, place in before.items() if now.get(s, -1) < place and not _gone(truth, s, now, move)]
         if back and move.kind != "rollback":
             yield Violation("went_back", f"{tenant}: publishing {move.number} took {back} back")
         before = now
+
+
+def _gone(truth: Truth, source: str, now: dict[str, int], move: Move) -> bool:
+    """Whether a generation is without a source because that was removed."""
+    removed = truth.record.removed.get(source)
+    return source not in now and removed is not None and removed.began < move.ended
+
+
+def _after_erasure(record: Record, tenant: str) -> Iterator[Violation]:
+    erased = record.erased.get(tenant)
+    for move in record.moves:
+        if erased is not None and move.tenant == tenant and move.began > erased.ended:
+            yield Violation("erased_served", f"{tenant}: {move.kind} of {move.number} after its erasure")
 
 
 def _reigns(moves: list[Move]) -> list[Reign]:
@@ -118,11 +137,18 @@ def _newest(ended: list[tuple[int, int]], moment: int) -> list[tuple[int, int]]:
 def _end(truth: Truth) -> Iterator[Violation]:
     """When all was quiet, what is served is each source as it is."""
     for answer in truth.record.final:
-        for source in truth.record.sources[answer.tenant]:
-            writer = truth.logs[source].writer
-            view = truth.view(writer, len(writer.history.commits) - 1, answer.tenant)
-            said = {key: d for (name, key), d in answer.documents.items() if name == source}
+        audited = truth.record.audited[answer.tenant, answer.generation]
+        documents = labelled(answer, audited)
+        if left := sorted(audited.positions.keys() & truth.record.removed.keys()):
+            yield Violation("not_converged", f"{answer.tenant}: {left} in the end, which had been removed")
+        for source in truth.record.present(answer.tenant):
+            newest = truth.newest(answer.tenant, source)
+            said = {key: d for (name, key), d in documents.items() if name == source}
+            # What is served of a document that cannot be read depends on how it came to that.
+            view = {key: d for key, d in newest.items() if d.readable or key in said}
             wrong = sorted(view.keys() ^ said.keys())
-            wrong += [key for key in sorted(view.keys() & said.keys()) if difference(said[key], view[key])]
+            wrong += [
+                k for k in view.keys() & said.keys() if view[k].readable and difference(said[k], view[k])
+            ]
             if wrong:
                 yield Violation("not_converged", f"{answer.tenant}: {source} in the end: {wrong[:5]}")

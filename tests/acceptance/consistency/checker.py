@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import chain
 
 from tests.acceptance.consistency.check_answers import check_answers
@@ -29,7 +30,7 @@ def check(record: Record) -> list[Violation]:
 
 def figures(record: Record) -> str:
     """What a trial was made of, on one line."""
-    commits = sum(len(writer.history.commits) for writer in record.writers.values())
+    commits = sum(len(writer.history.commits) for writer in set(record.writers.values()))
     captured = sum(len(positions) for positions in record.registered.values())
     rollbacks = sum(move.kind == "rollback" for move in record.moves)
     back = sum(answer.as_of is not None for answer in record.answers)
@@ -37,8 +38,14 @@ def figures(record: Record) -> str:
     return (
         f"{record.seed}: {commits:,} commits ({captured:,} captured), {len(record.audited):,} generations, "
         f"{len(record.answers):,} answers ({back:,} as of, {api:,} by the API), {rollbacks} rollbacks, "
+        f"{_decisions(record)}, {len(record.removed)} sources removed, {len(record.erased)} erased, "
         f"{record.refused} refused publications, {record.crashes} crashes, {record.seconds:.1f} s"
     )
+
+
+def _decisions(record: Record) -> str:
+    made = Counter(decided.decision for decided in record.decided)
+    return f"{made['confirmed']} mass deletions confirmed, {made['rejected']} rejected"
 
 
 def _faults(rows: State) -> list[str]:

@@ -36,11 +36,16 @@ class GitWriter:
 
     def commit(self, ops: Sequence[Op], accidents: frozenset[str] = frozenset()) -> None:
         plain = [_plain(op) for op in ops]
-        self.history.commit(plain, lambda: self._write(plain), accidents, lambda: self._repository.time)
+        self.history.commit(plain, lambda: self._write(plain), accidents, self._times)
 
     def expected(self, page: Page) -> Expected:
         path = f"{page.key}.txt"
-        return Expected(path, path, "", f"{self._repository.path.stem}/{path}", {}, page.body)
+        uri = f"{self._repository.path.stem}/{path}"
+        return Expected(path, path, "", uri, {}, page.body, not page.broken)
+
+    def _times(self) -> tuple[float, float]:
+        # It has its time when it is begun, and nobody sees it before it is done.
+        return self._repository.time, self._clock().timestamp()
 
     def close(self) -> None:
         """Nothing is open."""

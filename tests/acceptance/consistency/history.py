@@ -14,8 +14,8 @@ from tests.acceptance.consistency.pages import Op, Page, State, applied
 class Commit:
     """A transaction: when it was under way (monotonic ns), what the source calls it, the rows after it.
 
-    `accidents` names the tenants that it took almost everything from. `at` is the source's clock, in seconds,
-    where a writer sets it.
+    `accidents` names the tenants that it took almost everything from. `at` is the time that the source gives
+    it, in seconds, where a writer sets that; `visible` when others could see it, on the same clock.
     """
 
     began: int
@@ -24,6 +24,7 @@ class Commit:
     rows: State
     accidents: frozenset[str] = frozenset()
     at: float | None = None
+    visible: float | None = None
 
 
 @dataclass
@@ -49,14 +50,14 @@ class History:
         ops: Iterable[Op],
         write: Callable[[], str],
         accidents: frozenset[str] = frozenset(),
-        clock: Callable[[], float | None] = lambda: None,
+        times: Callable[[], tuple[float | None, float | None]] = lambda: (None, None),
     ) -> Commit:
         """Run `write`, which commits and gives the position, and record the rows after it. One at a time."""
         with self.lock:
             began = time.monotonic_ns()
             position = write()
             rows = applied(self.rows, ops)
-            done = Commit(began, time.monotonic_ns(), position, rows, accidents, clock())
+            done = Commit(began, time.monotonic_ns(), position, rows, accidents, *times())
             self._indices[position] = len(self.commits)
             self.commits.append(done)
         return done

@@ -10,14 +10,15 @@ SEATS = 6
 ACCOUNTS = 6
 TOTAL = 600
 SET_SIZE = 3
-_KEY = re.compile(r"(\w+)\.(twin|seat|account|set|drift)(\d+)")
+_KEY = re.compile(r"(\w+)\.(twin|seat|account|set|drift|berth)(\d+)")
 
 
 def broken(states: Mapping[str, str]) -> list[str]:
     """What does not hold of these pages (key to state), in words.
 
     Each group is there whole or not at all; twins carry one revision; exactly one seat holds the token;
-    accounts add up; a set is of one edition; a page that is renamed is there once.
+    accounts add up; a set is of one edition; a page that is renamed, or whose
+    place is taken by another, is there once.
     """
     groups: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
     for key, state in states.items():
@@ -32,7 +33,7 @@ def broken(states: Mapping[str, str]) -> list[str]:
 
 
 def _fault(kind: str, members: Mapping[str, str]) -> str:
-    size = {"twin": 2, "seat": SEATS, "account": ACCOUNTS, "set": SET_SIZE, "drift": 1}[kind]
+    size = {"twin": 2, "seat": SEATS, "account": ACCOUNTS, "set": SET_SIZE, "drift": 1, "berth": 1}[kind]
     if len(members) != size:
         return f"{len(members)} of {size} pages"
     words = [state.split()[0] for state in members.values()]

@@ -1,8 +1,7 @@
-"""Ways to break Holdfast that the checker must see. Each replaces one function of the product."""
+"""Ways to break Holdfast that the checker must see: each replaces one function of the product. The whole list."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,22 +9,17 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from pipelines.capture import append, capturer
-from pipelines.capture.append import append_commit
+from pipelines.capture import capturer
 from pipelines.pin import pins
 from pipelines.pin.quiet_point import choose
-from pipelines.sources.fingerprint import fingerprint
-from pipelines.sources.kinds import open_source
-from pipelines.sources.postgres import postgres_source
-from pipelines.sources.postgres.following import broken_history
-from pipelines.sources.source import Change, Commit, Delete, Unreadable, Upsert
-from pipelines.sources.source import Source as OpenSource
 from registry import changelog, generations, publication
-from registry.schema import Change as ChangeRow
 from registry.schema import GenerationPin, Head, Publication, Source
 from retrieval.search import searcher, snapshot
 from retrieval.search.query import Answer, SearchQuery
 from retrieval.search.searcher import Searcher
+from tests.acceptance.consistency import capture_mutants as capture
+from tests.acceptance.consistency import operator_mutants as operator
+from tests.acceptance.consistency import unreadable_mutants as unreadable
 from tests.acceptance.consistency.violations import Kind
 
 Patch = pytest.MonkeyPatch
@@ -38,81 +32,11 @@ def torn_pin(patch: Patch) -> None:
     def torn(session: Session, tenant: str, source: int, after: int, upto: int) -> list[Any]:
         pinned = original(session, tenant, source, after, upto)
         newest = original(session, tenant, source, after, 2**31)
-        late = {change.key: change for change in newest if _odd(change.key)}
+        late = {change.key: change for change in newest if capture.odd(change.key)}
         keys = {change.key for change in pinned}
         return [late.get(c.key, c) for c in pinned] + [c for k, c in late.items() if k not in keys]
 
     patch.setattr(changelog, "net_changes", torn)
-
-
-def half_applied_commit(patch: Patch) -> None:
-    """The last change of a commit is left behind, and its position is taken all the same."""
-
-    def halved(_session: Session, _source: Source, commit: Commit) -> list[Change]:
-        changes = list(commit.changes)
-        return changes if commit.snapshot or len(changes) < 2 else changes[:-1]
-
-    _capture_other_changes(patch, halved)
-
-
-def lost_delete(patch: Patch) -> None:
-    """Some deletions never reach the change log."""
-
-    def without(_session: Session, _source: Source, commit: Commit) -> list[Change]:
-        return [c for c in commit.changes if not (isinstance(c, Delete) and _odd(c.key))]
-
-    _capture_other_changes(patch, without)
-
-
-def early_acknowledgement(patch: Patch) -> None:
-    """The source is told that a commit is safe before the registry has it; then the capturer dies."""
-    patch.setattr(postgres_source, "ACKNOWLEDGE_BYTES", 0)  # told at once, not when it is worth its cost
-    opened = open_source
-    under_way: list[OpenSource] = []
-
-    def remembered(*arguments: Any) -> OpenSource:
-        under_way[:] = [opened(*arguments)]
-        return under_way[0]
-
-    def acknowledged(_session: Session, _source: Source, commit: Commit) -> list[Change]:
-        changes = list(commit.changes)
-        under_way[0].acknowledge(commit.position)
-        return changes
-
-    patch.setattr(capturer, "open_source", remembered)
-    _capture_other_changes(patch, acknowledged)
-
-
-def stale_tenant_map(patch: Patch) -> None:
-    """A row that moved to another tenant stays with the one that had it first."""
-
-    def stale(session: Session, source: Source, commit: Commit) -> list[Change]:
-        return [_as_before(session, source, change) for change in commit.changes]
-
-    _capture_other_changes(patch, stale)
-
-
-def metadata_is_no_change(patch: Patch) -> None:
-    """Only a new text counts as a change, not a new title or new metadata."""
-
-    def blind(change: Upsert | Unreadable) -> str:
-        return fingerprint(replace(change, title="", metadata={}) if isinstance(change, Upsert) else change)
-
-    patch.setattr(append, "fingerprint", blind)
-    patch.setattr("pipelines.sources.sqlite.rows.fingerprint", blind)
-
-
-def every_deletion_a_rename(patch: Patch) -> None:
-    """Every deletion counts as a rename: its document stays until the next publication."""
-    original = append_commit
-
-    def marking(session: Session, source: Source, commit: Commit, now: Any) -> Any:
-        appended = original(session, source, commit, now)
-        session.query(ChangeRow).filter_by(source_id=source.id, op="delete").update({"moved": True})
-        return appended
-
-    patch.setattr(capturer, "append_commit", marking)
-    patch.setattr(changelog, "ended", lambda *_: set())
 
 
 def tombstone_forgotten_at_rollback(patch: Patch) -> None:
@@ -188,7 +112,9 @@ def two_generations(patch: Patch) -> None:
         if not older:
             return answer
         other = original(self, tenant, query, as_of=older[0])
-        hits = [h for h in answer.hits if not _odd(h.document)] + [h for h in other.hits if _odd(h.document)]
+        hits = [h for h in answer.hits if not capture.odd(h.document)] + [
+            h for h in other.hits if capture.odd(h.document)
+        ]
         return replace(answer, hits=hits)
 
     patch.setattr(Searcher, "search", mixed)
@@ -224,16 +150,6 @@ def no_quiet_points(patch: Patch) -> None:
     patch.setattr(pins, "choose", lambda c, n, q, *more: choose(c, n, 0.0, *more))
 
 
-def early_acknowledgement_unnoticed(patch: Patch) -> None:
-    """As before, and nobody looks whether the slot has moved on without the registry."""
-    early_acknowledgement(patch)
-
-    def trusting(position: int, state: Any, server: Any, slot: Any) -> str:
-        return broken_history(position, state, server, slot and replace(slot, confirmed=0))
-
-    patch.setattr(postgres_source, "broken_history", trusting)
-
-
 def anything_may_be_published(patch: Patch) -> None:
     """Whoever asks for it gets a generation published, whatever is live."""
     patch.setattr(publication, "_refuse_unless_publishable", lambda *_: None)
@@ -252,39 +168,6 @@ def rollback_off_the_record(patch: Patch) -> None:
     patch.setattr(publication, "roll_back", silent)
 
 
-def skipped_commit(patch: Patch) -> None:
-    """Now and then a commit's position is taken without any of its changes."""
-
-    def skipping(_session: Session, source: Source, commit: Commit) -> list[Change]:
-        return list(commit.changes) if commit.snapshot or source.last_seq % 5 else []
-
-    _capture_other_changes(patch, skipping)
-
-
-Changes = Callable[[Session, Source, Commit], list[Change]]
-
-
-def _capture_other_changes(patch: Patch, changes: Changes) -> None:
-    """Have capture append something else than what the source said."""
-    original = append_commit
-
-    def altered(session: Session, source: Source, commit: Commit, now: Any) -> Any:
-        return original(session, source, replace(commit, changes=changes(session, source, commit)), now)
-
-    patch.setattr(capturer, "append_commit", altered)
-
-
-def _as_before(session: Session, source: Source, change: Change) -> Change:
-    head = session.get(Head, (source.id, change.key))
-    if head is None or isinstance(change, Delete):
-        return change
-    return replace(change, tenant=head.scope)
-
-
-def _odd(text: str) -> bool:
-    return hashlib.sha256(text.encode()).digest()[0] % 2 == 1
-
-
 def _seq(pinned: Mapping[int, GenerationPin], source: int) -> int:
     return pinned[source].seq if source in pinned else 0
 
@@ -293,13 +176,15 @@ def _seq(pinned: Mapping[int, GenerationPin], source: int) -> int:
 class Mutant:
     """A mutant, and by which of these kinds it must be caught, in a trial over this kind of source.
 
-    `accidents`: only seen where there are some; `crashes`: where capturers die often.
+    `accidents`, `removals`, `erasure`: only seen where there are some; `crashes`: where capturers die often.
     """
 
     apply: Callable[[Patch], None]
     caught_as: frozenset[Kind]
     source: str = "sqlite"
     accidents: bool = False
+    removals: bool = False
+    erasure: bool = False
     crashes: bool = False
 
     @property
@@ -313,14 +198,14 @@ def _mutant(apply: Callable[[Patch], None], *kinds: Kind, **where: Any) -> Mutan
 
 MUTANTS = (
     _mutant(torn_pin, "torn_state"),
-    _mutant(half_applied_commit, "torn_state"),
-    _mutant(lost_delete, "deleted_served"),
-    _mutant(early_acknowledgement, "lost_commit", source="postgres", crashes=True),
-    _mutant(early_acknowledgement_unnoticed, "torn_state", source="postgres", crashes=True),
-    _mutant(stale_tenant_map, "foreign"),
-    _mutant(metadata_is_no_change, "torn_state"),
-    _mutant(skipped_commit, "lost_commit"),
-    _mutant(every_deletion_a_rename, "deleted_served"),
+    _mutant(capture.half_applied_commit, "torn_state"),
+    _mutant(capture.lost_delete, "deleted_served"),
+    _mutant(capture.early_acknowledgement, "lost_commit", source="postgres", crashes=True),
+    _mutant(capture.early_acknowledgement_unnoticed, "torn_state", source="postgres", crashes=True),
+    _mutant(capture.stale_tenant_map, "foreign"),
+    _mutant(capture.metadata_is_no_change, "torn_state"),
+    _mutant(capture.skipped_commit, "lost_commit"),
+    _mutant(capture.every_deletion_a_rename, "deleted_served"),
     _mutant(tombstone_forgotten_at_rollback, "deleted_served"),
     _mutant(only_absent_now, "deleted_served"),
     _mutant(hidden_leaks_as_of, "deleted_served"),
@@ -333,4 +218,16 @@ MUTANTS = (
     _mutant(no_quiet_points, "not_quiet", source="git"),
     _mutant(anything_may_be_published, "went_back"),
     _mutant(rollback_off_the_record, "went_back"),
+    _mutant(operator.rejected_is_confirmed, "rejection_ignored", accidents=True),
+    _mutant(operator.kept_as_current, "stale_mark", accidents=True),
+    _mutant(operator.removed_source_served_on, "removed_served", removals=True),
+    _mutant(operator.shown_when_back, "removed_served", removals=True),
+    _mutant(operator.erased_on_paper, "erased_served", erasure=True),
+    _mutant(operator.erasure_takes_a_neighbours, "missing", erasure=True),
+    _mutant(operator.namesake_has_what_changes, "torn_state", erasure=True),
+    _mutant(unreadable.good_version_lost, "not_last_good"),
+    _mutant(unreadable.stale_as_current, "stale_mark"),
+    _mutant(unreadable.back_as_it_was, "not_last_good"),
+    _mutant(unreadable.mended_unnoticed, "torn_state"),
+    _mutant(unreadable.replaced_unnoticed, "deleted_served"),
 )

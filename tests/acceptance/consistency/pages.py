@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 _STATE = re.compile(r"State of this page: ([a-z]+ \d+)\.")
+UNREAD = "A title that nobody can read"
 WORD = "everywhere"  # in every page, so that one query asks for all of them
 
 
@@ -14,7 +16,8 @@ WORD = "everywhere"  # in every page, so that one query asks for all of them
 class Page:
     """One row. `state` is what the invariants read, `facts` how many sentences make the text long.
 
-    `mark` is the key under which the page was written first: a rename changes nothing in the text.
+    `mark` is the key under which the page was written first: a rename changes nothing in the text. A page at a
+    `berth` has its address from there, which no two pages have. A `broken` one cannot be read by anybody.
     """
 
     tenant: str
@@ -24,10 +27,14 @@ class Page:
     title: str
     rev: int = 0
     facts: int = 1
+    berth: str = ""
+    broken: bool = False
 
     @property
     def body(self) -> str:
-        """One paragraph; no two pages have a sentence in common."""
+        """One paragraph; no two pages have a sentence in common. Nothing but blanks where it is broken."""
+        if self.broken:
+            return _blanks(f"{self.mark} {self.state}")
         mark = re.sub(r"\W", "x", self.mark)
         sentences = [f"State of this page: {self.state}.", f"It is found {WORD} as {mark}."]
         sentences += [
@@ -37,11 +44,19 @@ class Page:
 
     @property
     def url(self) -> str:
-        return f"https://wiki.example.org/{self.key}"
+        return f"https://wiki.example.org/{self.berth or self.key}"
 
     def edited(self, state: str) -> Page:
-        """The page with another state, and one fact more or less."""
-        return replace(self, state=state, facts=1 + (self.facts + len(state)) % 5)
+        """The page with another state, and one fact more or less. What was broken is mended by that."""
+        return replace(self, state=state, facts=1 + (self.facts + len(state)) % 5, broken=False)
+
+    def spoiled(self, state: str) -> Page:
+        """The page as nobody can read it."""
+        return replace(self, state=state, broken=True)
+
+    def unread(self) -> Page:
+        """The page as its source cannot even give it, where it can have such: always the same."""
+        return replace(self, state="text 0", title=UNREAD, rev=0, facts=1, broken=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +81,15 @@ class Rename:
     page: Page
 
 
-Op = Put | Drop | Rename
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """A row that takes over the unique address of another, which thereby is gone."""
+
+    old: str
+    page: Page
+
+
+Op = Put | Drop | Rename | Replace
 State = Mapping[str, Page]
 
 
@@ -77,7 +100,7 @@ def applied(state: State, ops: Iterable[Op]) -> dict[str, Page]:
         if isinstance(op, Drop):
             after.pop(op.key, None)
         else:
-            if isinstance(op, Rename):
+            if isinstance(op, Rename | Replace):
                 after.pop(op.old, None)
             after[op.page.key] = op.page
     return after
@@ -87,3 +110,9 @@ def state_of_text(text: str) -> str | None:
     """The state that a served text says; None where this part of the text does not say it."""
     found = _STATE.search(text)
     return found[1] if found else None
+
+
+def _blanks(told: str) -> str:
+    """Blanks that are others for every text: two broken pages are no copies of one another."""
+    digest = int.from_bytes(hashlib.sha256(told.encode()).digest()[:4], "big")
+    return "".join(" \t"[digest >> bit & 1] for bit in range(32))

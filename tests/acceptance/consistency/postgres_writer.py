@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import psycopg
 
 from tests.acceptance.consistency.history import Commit, History
-from tests.acceptance.consistency.pages import Drop, Op, Page, Rename
+from tests.acceptance.consistency.pages import Drop, Op, Page, Rename, Replace
 from tests.acceptance.consistency.writer import Expected
 from tests.support.logical_postgres import Database
 
@@ -57,7 +57,9 @@ class PostgresWriter:
         self.history.commit(ops, lambda: self._commit(connection), accidents)
 
     def expected(self, page: Page) -> Expected:
-        return Expected(page.key, page.title, page.title, page.url, {"rev": page.rev}, page.body)
+        return Expected(
+            page.key, page.title, page.title, page.url, {"rev": page.rev}, page.body, not page.broken
+        )
 
     def close(self) -> None:
         for connection in self._opened:
@@ -106,4 +108,6 @@ def _apply(connection: psycopg.Connection[tuple[object, ...]], op: Op) -> None:
     page = op.page
     if isinstance(op, Rename):
         connection.execute("UPDATE wiki SET key = %s WHERE key = %s", (page.key, op.old))
+    elif isinstance(op, Replace):
+        connection.execute("DELETE FROM wiki WHERE key = %s", (op.old,))
     connection.execute(PUT, (page.key, page.tenant, page.title, page.body, page.url, page.rev))

@@ -1,4 +1,7 @@
-"""What happened in a trial, as whoever took part saw it. Times are monotonic nanoseconds: begun, ended."""
+"""What happened in a trial, as whoever took part saw it. Times are monotonic nanoseconds: begun, ended.
+
+A source that is removed and added again is another one under the same name: its label has a number after `#`.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,13 @@ class Served:
     texts: tuple[str, ...]
 
 
+FOREVER = 2**63
 Documents = Mapping[tuple[str, str], Served]  # by source and document
+
+
+def name_of(label: str) -> str:
+    """The source's name, as readers are told it."""
+    return label.partition("#")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +45,11 @@ class Capture:
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """A generation's content, read from its index as soon as it was published."""
+    """A generation's content, read from its index as soon as it was published; sources are labels in it."""
 
     tenant: str
     number: int
+    base: int | None
     positions: Mapping[str, str]
     quiescent: bool
     documents: Documents
@@ -75,21 +85,31 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmed:
-    """A person confirmed the deletions that waited."""
+class Decided:
+    """A person confirmed or rejected the deletions that waited."""
 
     tenant: str
+    decision: Literal["confirmed", "rejected"]
     began: int
     ended: int
+
+
+@dataclass(slots=True)
+class Ended:
+    """A source was removed, or a tenant erased. Until it is known to be over, `ended` is the end of time."""
+
+    began: int
+    ended: int = FOREVER
 
 
 @dataclass
 class Record:
     """A trial. Lists are appended to by many threads.
 
-    `sources` says which sources a tenant reads, `quiescence` is in seconds; `final` has the answers that were
-    given when all was quiet; `registered` and `moved`, read at the end, have each source's captured positions
-    and each tenant's moves as the registry recorded them.
+    `sources` says which sources a tenant reads or read, `quiescence` is in seconds; `again` has what an erased
+    tenant's namesake was served first, `final` the answers that were given when all was quiet. `registered` and
+    `moved`, read at the end (of a tenant that is erased: before that), have each source's captured positions and
+    each tenant's moves as the registry recorded them.
     """
 
     seed: str
@@ -101,10 +121,17 @@ class Record:
     moves: list[Move] = field(default_factory=list)
     answers: list[Answered] = field(default_factory=list)
     final: list[Answered] = field(default_factory=list)
-    confirmed: list[Confirmed] = field(default_factory=list)
+    decided: list[Decided] = field(default_factory=list)
+    removed: dict[str, Ended] = field(default_factory=dict)
+    erased: dict[str, Ended] = field(default_factory=dict)
+    again: dict[str, Audited | None] = field(default_factory=dict)
     registered: dict[str, list[str]] = field(default_factory=dict)
     moved: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     crashes: int = 0
     refused: int = 0
     rejected: int = 0
     seconds: float = 0.0
+
+    def present(self, tenant: str) -> list[str]:
+        """The sources that a tenant has and that were not removed."""
+        return [label for label in self.sources[tenant] if label not in self.removed]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from pipelines.sources.kinds import prepare_source
 from registry import sources
+from tests.acceptance.consistency.accidents import MASS_DELETION_SHARE
 from tests.acceptance.consistency.git_writer import GitWriter
 from tests.acceptance.consistency.postgres_writer import PostgresWriter
 from tests.acceptance.consistency.record import Record
 from tests.acceptance.consistency.sqlite_writer import SqliteWriter
-from tests.acceptance.consistency.trial import MASS_DELETION_SHARE, Trial
+from tests.acceptance.consistency.trial import Trial
 from tests.acceptance.consistency.workload import Nomads, Workload
 from tests.acceptance.consistency.writer import Writer
 from tests.support.api import api_over
@@ -55,19 +57,19 @@ def shared_table(
     with opened_world(home, **parts) as world, ExitStack() as stack:
         stack.callback(writer.close)
         ids = {tenant: world.add_tenant(tenant) for tenant in tenants}
-        source_id = _add_source(world, writer, timing, None)
+        add_source = _adding(world, timing, ids)
+        source_id = add_source(writer, None)  # its first rows are to be on its changelog
         works = {tenant: Workload(tenant, random.Random(f"{seed}/{tenant}")) for tenant in tenants}
         nomads = Nomads(tenants, random.Random(f"{seed}/nomads"))
         writer.commit([op for work in works.values() for op in work.founding()] + nomads.founding())
-        name = writer.history.source
-        record = Record(seed, {name: writer}, dict.fromkeys(tenants, (name,)), timing.quiescence)
         trial = Trial(
-            world, record, ids, {name: source_id}, {t: (writer, work) for t, work in works.items()},
+            world, Record(seed, {}, {}, timing.quiescence), ids, {},
+            {tenant: (writer, work) for tenant, work in works.items()}, add_source,
             nomads=(writer, nomads),
         )  # fmt: skip
+        trial.introduce(writer.history.source, writer, None, source_id)
         if repositories:
-            trial.second, added = _with_repositories(trial, home, timing)
-            trial.source_ids = {name: source_id, **added}
+            trial.second = _with_repositories(trial, home)
         _make_ready(trial, stack, api)
         yield trial
 
@@ -80,9 +82,10 @@ def own_repositories(
     with opened_world(home, **parts) as world, ExitStack() as stack:
         tenants = TENANTS[:2]
         ids = {tenant: world.add_tenant(tenant) for tenant in tenants}
-        record = Record(seed, {}, {}, timing.quiescence)
-        trial = Trial(world, record, ids, {}, {})
-        trial.workloads, trial.source_ids = _with_repositories(trial, home, timing)
+        trial = Trial(
+            world, Record(seed, {}, {}, timing.quiescence), ids, {}, {}, _adding(world, timing, ids)
+        )
+        trial.workloads = _with_repositories(trial, home)
         _make_ready(trial, stack, api)
         yield trial
 
@@ -97,23 +100,24 @@ def wiki_in_postgres(database: Database) -> PostgresWriter:
     return PostgresWriter(database)
 
 
-def _with_repositories(
-    trial: Trial, home: Path, timing: Timing
-) -> tuple[dict[str, tuple[Writer, Workload]], dict[str, int]]:
-    """A repository for each tenant, as a source of its own; its writer, and its id."""
+def _with_repositories(trial: Trial, home: Path) -> dict[str, tuple[Writer, Workload]]:
+    """A repository for each tenant, as a source of its own, with its writer."""
     workloads: dict[str, tuple[Writer, Workload]] = {}
-    source_ids: dict[str, int] = {}
-    for tenant, tenant_id in trial.tenants.items():
+    for tenant in trial.tenants:
         path = home.parent / f"{home.name}-{tenant}.git"
         writer = GitWriter(path, f"{tenant}-docs", trial.world.clock)
         work = Workload(tenant, random.Random(f"{trial.record.seed}/{tenant}/git"))
         writer.commit(work.founding())
-        name = writer.history.source
-        source_ids[name] = _add_source(trial.world, writer, timing, tenant_id)
-        trial.record.writers[name] = writer
-        trial.record.sources[tenant] = (*trial.record.sources.get(tenant, ()), name)
+        trial.introduce(writer.history.source, writer, tenant, trial.add_source(writer, tenant))
         workloads[tenant] = writer, work
-    return workloads, source_ids
+    return workloads
+
+
+def _adding(world: World, timing: Timing, tenants: Mapping[str, str]) -> Callable[[Writer, str | None], int]:
+    def add(writer: Writer, owner: str | None) -> int:
+        return _add_source(world, writer, timing, None if owner is None else tenants[owner])
+
+    return add
 
 
 def _add_source(world: World, writer: Writer, timing: Timing, tenant: str | None) -> int:
@@ -129,6 +133,8 @@ def _add_source(world: World, writer: Writer, timing: Timing, tenant: str | None
 
 def _make_ready(trial: Trial, stack: ExitStack, api: bool) -> None:
     world = trial.world
+    # No Dagster takes part, and to import it takes longer than a trial.
+    stack.enter_context(patch("cli.erasure.synchronise_partitions", lambda *_: None))
     for tenant_id in trial.tenants.values():
         world.tenant = tenant_id
         world.set_contract(mass_deletion_share=MASS_DELETION_SHARE, retained_generations=4)

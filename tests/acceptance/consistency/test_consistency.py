@@ -117,7 +117,8 @@ def test_steps_in_any_order(
     small = not FULL and kind in ("postgres", "sqlite and git")
     fewer: dict[str, Any] = {"tenants": TENANTS[:2]} if small else {}
     with opened(kind, seed, STEPPED[kind], **fewer) as trial:
-        steps = Steps(trial, random.Random(trial.record.seed), accidents=True)
+        chosen = random.Random(trial.record.seed)
+        steps = Steps(trial, chosen, accidents=True, removals=True, erase_after=STEPS * 2 // 3)
         instrument(monkeypatch, steps)
         steps.run(STEPS)
         report(trial.record, "steps:", capsys)
@@ -149,7 +150,9 @@ def test_every_mutant_is_caught(
     """A Holdfast that is broken on purpose, and a checker that says how."""
     fewer: dict[str, Any] = {} if mutant.source == "git" else {"tenants": TENANTS[:2]}
     with opened(mutant.source, SEED, STEPPED[mutant.source], **fewer) as trial:
-        steps = Steps(trial, random.Random(trial.record.seed), accidents=mutant.accidents)
+        chosen = random.Random(trial.record.seed)
+        erase_after = 2 * AT_A_TIME if mutant.erasure else None
+        steps = Steps(trial, chosen, mutant.accidents, mutant.removals, erase_after)
         if mutant.crashes:
             steps.crashes, steps.dying_in = 0.2, "capture"
         instrument(monkeypatch, steps)

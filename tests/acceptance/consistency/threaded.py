@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tests.acceptance.consistency.ending import end
+from tests.acceptance.consistency.ending import end, publish_all
+from tests.acceptance.consistency.operating import Operator
+from tests.acceptance.consistency.reading import Readers
 from tests.acceptance.consistency.trial import Trial
 
 OVERTIME = 120.0
@@ -28,6 +30,8 @@ class Threads:
     def run(self, transactions: int, readers: int = 2) -> None:
         """Raises what any thread raised."""
         trial, began = self.trial, time.monotonic()
+        for tenant in trial.tenants:
+            publish_all(trial, tenant)
         writers = [self._begun(f"writer of {t}", self._writing(t, transactions)) for t in trial.tenants]
         if trial.nomads is not None:
             writers.append(self._begun("nomads", self._wandering(transactions // 2)))
@@ -37,7 +41,13 @@ class Threads:
         if trial.api is not None:
             others.append(self._begun("client", self._reading(readers, "api")))
         others.append(self._begun("operator", self._operating))
+        others.append(self._begun("another operator", self._upheaving(transactions)))
         self._finish(writers, others)
+        for name in list(trial.away):
+            Operator(trial).add_again(name)
+        for tenant in trial.record.erased:
+            if trial.source_ids.keys() - trial.owners.keys():
+                Operator(trial).begin_again(tenant)
         end(trial)
         trial.record.seconds = time.monotonic() - began
 
@@ -88,7 +98,7 @@ class Threads:
 
     def _capturing(self, chosen: random.Random) -> None:
         while not self._stop.is_set():
-            for source in self.trial.source_ids:
+            for source in list(self.trial.source_ids):
                 self.trial.capture(source)
             time.sleep(chosen.random() * 0.05)
 
@@ -103,17 +113,41 @@ class Threads:
     def _reading(self, number: int, through: Literal["search", "api"]) -> Callable[[random.Random], None]:
         def read(chosen: random.Random) -> None:
             while not self._stop.is_set():
-                self.trial.ask(chosen.choice(list(self.trial.tenants)), chosen, through)
+                Readers(self.trial).ask(chosen.choice(list(self.trial.tenants)), chosen, through)
                 time.sleep(chosen.random() * 0.02)
 
         return read
 
     def _operating(self, chosen: random.Random) -> None:
         """Now and then somebody rolls back, and some time later resumes."""
+        operator = Operator(self.trial)
         while not self._stop.wait(0.2 + chosen.random() * 0.5):
             tenant = chosen.choice(list(self.trial.tenants))
-            if self.trial.roll_back(tenant):
+            if operator.roll_back(tenant):
                 self._stop.wait(chosen.random() * 0.3)
-                self.trial.resume(tenant)
+                operator.resume(tenant)
             if chosen.random() < 0.3:
-                self.trial.publish_again(tenant, chosen)
+                operator.publish_again(tenant, chosen)
+
+    def _upheaving(self, transactions: int) -> Callable[[random.Random], None]:
+        """After a third of the transactions a source is removed, and added again; after two thirds a tenant goes."""
+
+        def upheave(chosen: random.Random) -> None:
+            trial, operator = self.trial, Operator(self.trial)
+            if self._written(transactions // 3):
+                operator.remove(chosen.choice(list(trial.source_ids)))
+                self._stop.wait(chosen.random())
+                operator.add_again(next(iter(trial.away)))
+            if self._written(2 * transactions // 3):
+                operator.erase(list(trial.tenants)[-1])
+
+        return upheave
+
+    def _written(self, transactions: int) -> bool:
+        """Wait until a source has had so many of each writer; False where everything stops before."""
+        writers = [writer for writer, _ in self.trial.workloads.values()]
+        history, sharing = writers[0].history, writers.count(writers[0])
+        while len(history.commits) < transactions * sharing:
+            if self._stop.wait(0.05):
+                return False
+        return True

@@ -1,54 +1,74 @@
-"""A whole Holdfast with writers, readers and an operator: single steps that record what they saw."""
+"""A whole Holdfast with its sources' writers: single steps that record what they saw."""
 
 from __future__ import annotations
 
 import itertools
-import random
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
 
+from pipelines.errors import PipelineError
 from pipelines.ingestion.ingestion import with_checks
 from pipelines.ingestion.outcome import Outcome
-from registry import deletions, generations, publication
-from registry.errors import PublicationRefused, RollbackRefused
-from registry.schema import Generation
-from retrieval.errors import GenerationNotServed, IndexUnavailable, NothingPublished
-from retrieval.search.query import SearchQuery
-from tests.acceptance.consistency.auditing import audit, documents_of_hits
-from tests.acceptance.consistency.pages import WORD, Drop, Op, Put
-from tests.acceptance.consistency.record import Answered, Audited, Capture, Confirmed, Move, Record
+from registry import generations, publication
+from registry.errors import PublicationRefused, RegistryError
+from registry.schema import Generation, SourceCommit
+from retrieval.errors import IndexUnavailable, RetrievalError
+from tests.acceptance.consistency.auditing import audit
+from tests.acceptance.consistency.record import Audited, Capture, Move, Record
 from tests.acceptance.consistency.workload import Nomads, Workload
 from tests.acceptance.consistency.writer import Writer
 from tests.support.api import Api
 from tests.support.world import World
 
-Mode = Literal["hybrid", "dense", "lexical"]
-MASS_DELETION_SHARE = 0.6  # between what writers ever drop in earnest and what an accident takes
-MODES: tuple[Mode, ...] = ("hybrid", "dense", "lexical")
-EVERYTHING = 1_000
-
 
 @dataclass
 class Trial:
-    """The steps. `tenants` maps names to ids, `source_ids` sources to theirs; `api` and its keys are optional.
+    """The steps. `tenants` maps names to ids; `api` and its keys are optional.
 
-    `second` has the writers of tenants with a second source; `around` is called where a step lets others in
-    between its parts.
+    `source_ids` has the sources that are there, by label, `owners` the tenant of each that is no shared one,
+    `away` those that were removed, by name, until they are added again (by `add_source`); `named_again` are erased ones
+    whose name somebody else has by now. `second` has the
+    writers of tenants with a second source; `around` is called where a step lets others in between its parts.
     """
 
     world: World
     record: Record
     tenants: Mapping[str, str]
-    source_ids: Mapping[str, int]
+    source_ids: dict[str, int]
     workloads: Mapping[str, tuple[Writer, Workload]]
+    add_source: Callable[[Writer, str | None], int]
     second: Mapping[str, tuple[Writer, Workload]] = field(default_factory=dict)
     nomads: tuple[Writer, Nomads] | None = None
     api: Api | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
     around: Callable[[str], None] = lambda where: None
     runs: itertools.count[int] = field(default_factory=itertools.count)
+    owners: dict[str, str] = field(default_factory=dict)
+    labels: dict[int, str] = field(default_factory=dict)
+    away: dict[str, str] = field(default_factory=dict)
+    named_again: set[str] = field(default_factory=set)
+    looking: threading.RLock = field(default_factory=threading.RLock)
+
+    def introduce(self, label: str, writer: Writer, owner: str | None, source_id: int) -> None:
+        """A source that was added: of one tenant, or shared by all that there are."""
+        self.record.writers[label] = writer
+        self.source_ids[label] = source_id
+        self.labels[source_id] = label
+        if owner is not None:
+            self.owners[label] = owner
+        for tenant in self.tenants if owner is None else (owner,):
+            self.record.sources[tenant] = (*self.record.sources.get(tenant, ()), label)
+
+    def present(self) -> list[str]:
+        """Tenants that were not erased."""
+        return [tenant for tenant in self.tenants if tenant not in self.record.erased]
+
+    def label_of(self, writer: Writer) -> str | None:
+        """The label of the source that somebody writes to, while it is not away."""
+        return next((label for label in self.source_ids if self.record.writers[label] is writer), None)
 
     # Writers.
 
@@ -70,15 +90,23 @@ class Trial:
 
     def capture(self, source: str) -> None:
         """One look at a source; recorded where it ended well."""
-        began = time.monotonic_ns()
-        captured = self.world.ingestion.capturer.catch_up(self.source_ids[source])
-        if captured.error:
-            raise AssertionError(f"source {source} cannot be captured: {captured.error}")
-        if not captured.busy:
-            self.record.captures.append(Capture(source, began, time.monotonic_ns()))
+        with self.looking:
+            began = time.monotonic_ns()
+            if source not in self.source_ids:
+                return
+            captured = self.world.ingestion.capturer.catch_up(self.source_ids[source])
+            if captured.error:
+                raise AssertionError(f"source {source} cannot be captured: {captured.error}")
+            if not captured.busy:
+                self.record.captures.append(Capture(source, began, time.monotonic_ns()))
 
-    def ingest(self, tenant: str) -> Outcome:
-        """Build, judge and publish what has been captured."""
+    def ingest(self, tenant: str) -> Outcome | None:
+        """Build, judge and publish what has been captured; None where the tenant is refused, being erased."""
+        with self.unless_erased(tenant):
+            return self._ingest(tenant)
+        return None
+
+    def _ingest(self, tenant: str) -> Outcome:
         ingestion, tenant_id = self.world.ingestion, self.tenants[tenant]
         self.audit(tenant)
         run = f"run-{next(self.runs)}"
@@ -97,6 +125,15 @@ class Trial:
             return outcome
         finally:
             ingestion.release(tenant_id, run)
+
+    @contextmanager
+    def unless_erased(self, tenant: str) -> Iterator[None]:
+        """Whoever is erased, or just being erased, may be refused everything."""
+        try:
+            yield
+        except (RegistryError, PipelineError, RetrievalError):
+            if tenant not in self.record.erased:
+                raise
 
     def publish(self, tenant: str, number: int) -> None:
         """Make a candidate live, if the registry lets us, and read what became live."""
@@ -121,122 +158,22 @@ class Trial:
 
     def _read(self, tenant: str, generation: Generation) -> Audited | None:
         try:
-            return audit(self.world, tenant, generation)
+            return audit(self.world, tenant, generation, self.labels)
         except IndexUnavailable:
             return None  # retired meanwhile; whether it was ever answered from, the checker will know
 
-    # The operator.
-
-    def roll_back(self, tenant: str) -> bool:
-        """One step back, and ingestion is held; False where there is no step."""
-        began = time.monotonic_ns()
-        try:
-            with self.world.registry.write() as session:
-                target = publication.roll_back(session, self.tenants[tenant], self.world.clock())
-        except RollbackRefused:
-            return False
-        self.record.moves.append(Move(tenant, "rollback", target, began, time.monotonic_ns()))
-        return True
-
-    def resume(self, tenant: str) -> None:
-        """Release the hold."""
-        with self.world.registry.write() as session:
-            publication.resume(session, self.tenants[tenant], self.world.clock())
-
-    def publish_again(self, tenant: str, chosen: random.Random) -> None:
-        """Somebody tries to publish a generation that had its turn: the registry must say no."""
+    def read_registry(self, sources: Sequence[str], named: Sequence[str]) -> None:
+        """Captured positions in order, and each tenant's moves."""
+        ids = {label: source_id for source_id, label in self.labels.items()}
         with self.world.reading() as session:
-            made = generations.of_tenant(session, self.tenants[tenant])
-        if made:
-            self.publish(tenant, chosen.choice(made).number)
-
-    def would_be_a_mass(self, tenant: str) -> bool:
-        """Whether an accident now took more of the live generation than the contract's share."""
-        writer, _ = self.workloads[tenant]
-        live = self.world.live(self.tenants[tenant])
-        audited = self.record.audited.get((tenant, live.number)) if live is not None else None
-        if audited is None:
-            return False
-        dropped = {op.key for op in self._accident(tenant) if isinstance(op, Drop)}
-        lost = {writer.expected(page).document for key, page in writer.history.rows.items() if key in dropped}
-        served = {document for _, document in audited.documents}
-        return len(lost & served) > MASS_DELETION_SHARE * len(served)
-
-    def suffer_accident(self, tenant: str) -> None:
-        """The source loses almost everything of a tenant in one transaction."""
-        self.workloads[tenant][0].commit(self._accident(tenant), frozenset({tenant}))
-
-    def _accident(self, tenant: str) -> list[Op]:
-        writer, workload = self.workloads[tenant]
-        rows = {key: page for key, page in writer.history.rows.items() if page.tenant == tenant}
-        return workload.accident(rows)
-
-    def mend(self, tenant: str, before: int) -> None:
-        """The source gets back what it had of the tenant after transaction `before`."""
-        writer, _ = self.workloads[tenant]
-        lost = writer.history.of_tenant(before, tenant)
-        writer.commit([Put(page) for key, page in lost.items() if key not in writer.history.rows])
-
-    def confirm(self, tenant: str) -> None:
-        """A person confirms the deletions that wait, and the writer starts anew."""
-        began = time.monotonic_ns()
-        with self.world.registry.write() as session:
-            deletions.decide(session, self.tenants[tenant], "confirmed", "a person", self.world.clock())
-        self.record.confirmed.append(Confirmed(tenant, began, time.monotonic_ns()))
-        writer, workload = self.workloads[tenant]
-        writer.commit(workload.refounding())
-
-    # Readers.
-
-    def ask(self, tenant: str, chosen: random.Random, through: Literal["search", "api"] = "search") -> None:
-        """Ask for everything, of what is live or of an older generation."""
-        as_of = self._older(tenant, chosen) if chosen.random() < 0.25 else None
-        ask = self._search if through == "search" else self._post
-        began = time.monotonic_ns()
-        try:
-            said, hits = ask(tenant, as_of, chosen.choice(MODES))
-        except (NothingPublished, GenerationNotServed, IndexUnavailable):
-            return  # nothing yet, or retired meanwhile
-        ended = time.monotonic_ns()
-        self.record.answers.append(
-            Answered(tenant, through, began, ended, as_of, **said, documents=documents_of_hits(hits))
-        )
-
-    def _older(self, tenant: str, chosen: random.Random) -> int | None:
-        known = [number for name, number in list(self.record.audited) if name == tenant]
-        return chosen.choice(known[-5:]) if known else None
-
-    def _search(self, tenant: str, as_of: int | None, mode: Mode) -> tuple[dict[str, Any], Sequence[Any]]:
-        query = SearchQuery(WORD, k=EVERYTHING, mode=mode)
-        answer = self.world.searcher.search(self.tenants[tenant], query, as_of=as_of)
-        return _said(answer), answer.hits
-
-    def _post(self, tenant: str, as_of: int | None, mode: Mode) -> tuple[dict[str, Any], Sequence[Any]]:
-        assert self.api is not None
-        body = {"query": WORD, "k": EVERYTHING, "mode": mode, "as_of": as_of}
-        response = self.api.post(body, self.keys[tenant])
-        if response.status_code in (404, 410):
-            raise GenerationNotServed(response.text)
-        assert response.status_code == 200, response.text
-        answer = _Answer(response.json())
-        return _said(answer), [_Answer(hit) for hit in answer.hits]
-
-
-class _Answer:
-    """A JSON object with its fields as attributes."""
-
-    def __init__(self, fields: Mapping[str, Any]) -> None:
-        self.__dict__.update(fields)
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name)
-
-
-def _said(answer: Any) -> dict[str, Any]:
-    return {
-        "named": answer.tenant,
-        "generation": answer.generation,
-        "positions": dict(answer.sources),
-        "hidden_since": answer.hidden_since,
-        "quiescent": answer.quiescent,
-    }
+            for source in sources:
+                found = (
+                    session.query(SourceCommit).filter_by(source_id=ids[source]).order_by(SourceCommit.seq)
+                )
+                self.record.registered[source] = [commit.position for commit in found]
+            for tenant in named:
+                self.record.moved[tenant] = [
+                    (move.kind, move.generation)
+                    for move in publication.moves(session, self.tenants[tenant])
+                    if move.kind in ("publish", "rollback")
+                ]

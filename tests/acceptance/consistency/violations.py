@@ -19,6 +19,11 @@ Kind = Literal[
     "lost_commit",  # a look at the source ended well, and a transaction before it is not in the change log
     "not_quiet",  # a position is called a quiet point, and the writer went on within the window
     "mass_deletion",  # a mass deletion took effect although nobody confirmed it
+    "rejection_ignored",  # what a person refused to delete is gone
+    "stale_mark",  # a document is served as current that is not, or marked stale though it is
+    "not_last_good",  # of a document that nobody can read, something else is served than its last good version
+    "removed_served",  # a document of a source that had been removed is served
+    "erased_served",  # an erased tenant is served, or something is published for it
     "not_converged",  # when all was quiet the newest state of the source was not served
 ]
 

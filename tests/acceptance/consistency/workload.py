@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from tests.acceptance.consistency.invariants import ACCOUNTS, SEATS, SET_SIZE, TOTAL
-from tests.acceptance.consistency.pages import Drop, Op, Page, Put, Rename, State, applied
+from tests.acceptance.consistency.pages import Drop, Op, Page, Put, Rename, Replace, State, applied
 
 TWINS = SETS = 2
 LONERS = 6
 DRIFTERS = 2
-KEPT_IN_AN_ACCIDENT = ("anchor", "drift", "nomad")
+KEPT_IN_AN_ACCIDENT = ("anchor", "drift", "berth", "nomad")
 
 
 @dataclass
@@ -29,6 +29,7 @@ class Workload:
         ops = [*self._seats(), *self._accounts(), *self._twins(0), *self._set(0)]
         ops.append(Put(self._page("anchor", f"anchor {self._next()}", facts=3)))
         ops += [Put(self._page(f"drift{n}v0", f"text {self._next()}")) for n in range(DRIFTERS)]
+        ops.append(Put(replace(self._page("berth0v0", f"text {self._next()}"), berth=self._key("berth0"))))
         return ops + [Put(self._page(f"loner{n}", f"text {self._next()}")) for n in range(LONERS)]
 
     def transaction(self, rows: State) -> list[Op]:
@@ -37,7 +38,8 @@ class Workload:
             self._edit_twins, self._edit_twins, self._found_or_drop_twins, self._pass_token, self._pass_token,
             self._transfer, self._transfer, self._set_comes_or_goes, self._set_comes_or_goes, self._edit_set,
             self._loner, self._loner, self._loner, self._rename, self._rename, self._edit_renamed,
-            self._remark, self._remark, self._drop_and_bring_back,
+            self._remark, self._remark, self._drop_and_bring_back, self._replace, self._replace,
+            self._spoil, self._spoil, self._spoil, self._mend, self._mend,
         )  # fmt: skip
         while True:
             now: State = rows
@@ -135,7 +137,8 @@ class Workload:
         if key not in rows:
             # Half of those that come back are, to the letter, what went.
             again = self.lost.get(key) if self.random.random() < 0.5 else None
-            return [Put(again or self._page(key.partition(".")[2], f"text {self._next()}"))]
+            back = again or self._page(key.partition(".")[2], f"text {self._next()}")
+            return [Put(back.spoiled(f"text {self._next()}") if self.random.random() < 0.3 else back)]
         if self.random.random() < 0.6:
             self.lost[key] = rows[key]
             return [Drop(key)]
@@ -143,11 +146,31 @@ class Workload:
 
     def _rename(self, rows: State) -> list[Op]:
         page = self.random.choice(self._group(rows, "drift"))
-        stem, _, version = page.key.rpartition("v")
-        renamed = replace(page, key=f"{stem}v{int(version) + 1}")
+        renamed = _renumbered(page)
         if self.random.random() < 0.3:  # with another text it is no rename, but one page less and one more
             renamed = renamed.edited(f"text {self._next()}")
         return [Rename(page.key, renamed)]
+
+    def _replace(self, rows: State) -> list[Op]:
+        """Another page at the same address, to the letter as the one that goes or not."""
+        page = self.random.choice(self._group(rows, "berth"))
+        following = _renumbered(page)
+        if self.random.random() < 0.7:
+            following = following.edited(f"text {self._next()}")
+        return [Replace(page.key, following)]
+
+    def _spoil(self, rows: State) -> list[Op]:
+        """A page that nobody can read from now on; whoever edits it mends it."""
+        pages = self._group(rows, "loner") + self._group(rows, "drift")
+        page = self.random.choice([page for page in pages if not page.broken] or self._group(rows, "anchor"))
+        if "loner" in page.key and self.random.random() < 0.3:
+            return [Put(page.unread())]
+        return [Put(page.spoiled(f"text {self._next()}"))]
+
+    def _mend(self, rows: State) -> list[Op]:
+        """A page that nobody could read, as somebody wrote it anew."""
+        broken = [page for page in rows.values() if page.broken]
+        return [Put(self.random.choice(broken).edited(f"text {self._next()}"))] if broken else []
 
     def _edit_renamed(self, rows: State) -> list[Op]:
         page = self.random.choice(self._group(rows, "drift"))
@@ -155,7 +178,8 @@ class Workload:
 
     def _remark(self, rows: State) -> list[Op]:
         """What is not text alone changes."""
-        page = self.random.choice(self._group(rows, "loner") or self._group(rows, "anchor"))
+        loners = [page for page in self._group(rows, "loner") if not page.broken]
+        page = self.random.choice(loners or self._group(rows, "anchor"))
         serial = self._next()
         if self.random.random() < 0.5:
             return [Put(replace(page, rev=serial))]
@@ -185,7 +209,15 @@ class Nomads:
         host = self.random.choice([tenant for tenant in self.tenants if tenant != page.tenant])
         self.serial += 1
         moved = replace(page, tenant=host)
+        if self.random.random() < 0.15:
+            return [Put(moved.spoiled(f"text {self.serial}"))]
         return [Put(moved if self.random.random() < 0.5 else moved.edited(f"text {self.serial}"))]
 
     def _page(self, key: str, tenant: str) -> Page:
         return Page(tenant, key, key, "text 0", f"The wandering page {key}", 0, 2)
+
+
+def _renumbered(page: Page) -> Page:
+    """The page under its next key."""
+    stem, _, version = page.key.rpartition("v")
+    return replace(page, key=f"{stem}v{int(version) + 1}")

@@ -12,7 +12,10 @@ from tests.acceptance.consistency.pages import Op, Page
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A page as Holdfast must serve it: its key, its chunks' common heading, and the text under it."""
+    """A page as Holdfast must serve it: its key, its chunks' common heading, and the text under it.
+
+    One that is not `readable` is not served as it is. `stale`: its deletion was refused, so it stays as it was.
+    """
 
     document: str
     title: str
@@ -20,6 +23,8 @@ class Expected:
     uri: str
     metadata: Mapping[str, Any]
     text: str
+    readable: bool = True
+    stale: bool = False
 
 
 class Writer(Protocol):

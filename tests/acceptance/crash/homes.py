@@ -18,10 +18,11 @@ from sqlalchemy import select
 import pipelines.ingestion.build as building
 from registry import deletions, generations, publication, tenants
 from registry.database import Registry
-from registry.schema import Alert, Change, GenerationDocument, Head, Source, Tenant, TenantCommit
+from registry.schema import Alert, BuildProgress, Change, Head, Source, Tenant, TenantCommit
 from registry.settings import Settings
 from retrieval.index.edge.layout import Layout
 from retrieval.index.store import GenerationRef
+from tests.acceptance.crash import slotted_source
 from tests.support.fake_encoder import FakeEncoder
 from tests.support.world import START, SetClock, World
 
@@ -52,6 +53,7 @@ def opened(home: Path, now: Any = NOW, **settings: Any) -> Iterator[World]:
     """
     world = _worlds.get(home)
     if world is None:
+        slotted_source.install()
         world = _worlds[home] = World(home, clock=SetClock(now), embedding_batch=BATCH, **settings)
     world.clock.now = now
     with world.registry.read() as session:
@@ -124,6 +126,7 @@ def state(world: World) -> dict[str, Any]:
             "waiting deletions": len(deletions.held(session, world.tenant)),
             "moves": Counter(move.kind for move in publication.moves(session, world.tenant)),
             "alerts": Counter(session.scalars(select(Alert.kind))),
+            "under way": sorted(session.scalars(select(BuildProgress.run))),
         }
 
 
@@ -185,31 +188,3 @@ def embedded(home: Path) -> Counter[str]:
     """How often each text was embedded for a build, by its hash."""
     journal = home / "embedded"
     return Counter(journal.read_text().split()) if journal.exists() else Counter()
-
-
-def built_fresh(home: Path) -> tuple[str | None, dict[str, str]]:
-    """(digest, points) of a build from nothing at the pins of a home's live generation; it spoils the home."""
-    with opened(home, LATER) as world:
-        with world.registry.write() as session:
-            live = generations.live(session, world.tenant)
-            assert live is not None
-            session.query(GenerationDocument).delete()
-            session.get_one(Tenant, world.tenant).live_generation = None
-            for name in ("vector", "chunk", "parsed_document"):
-                session.execute(_delete(name))
-            live.status = "retired"
-        with world.registry.write() as session:
-            session.get_one(Tenant, world.tenant).held_at = None
-        outcome = world.build("fresh")
-        assert outcome.status == "published", outcome
-        found = world.ingestion.judge(world.tenant, outcome.generation or 0)
-        assert [verdict.summary for verdict in found if verdict.holds_back] == []
-        world.ingestion.publish(world.tenant, outcome.generation or 0)
-        fresh = world.live()
-        return (fresh.digest if fresh else None), points(world)
-
-
-def _delete(name: str) -> Any:
-    from registry.schema import Base
-
-    return Base.metadata.tables[name].delete()

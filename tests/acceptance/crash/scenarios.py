@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,17 +25,19 @@ from pipelines.backup.contents import read_contents, verify
 from pipelines.backup.restoring import restore
 from pipelines.backup.taking import take_backup
 from pipelines.ingestion.rebuild import rebuild
-from registry import generations
+from pipelines.sources.kinds import open_source
+from registry import builds, generations, sources
 from registry.database import Registry
-from registry.schema import Tenant
+from registry.schema import ReplicationSlot, Source, Tenant
 from registry.settings import Settings, settings
 from retrieval.index.store import GenerationRef
-from tests.acceptance.crash import homes, recording
+from tests.acceptance.crash import homes, recording, slotted_source
+from tests.acceptance.crash.fresh import Served, served
 from tests.acceptance.crash.homes import LATER, NOW, opened
 from tests.support.fake_encoder import fake_identity
 from tests.support.git_repository import GitRepository
 from tests.support.real_sources import add_source
-from tests.support.world import TOPICS, World, text_about
+from tests.support.world import MAX_BYTES, TOPICS, World, text_about
 
 Act = Callable[[Path], Any]
 
@@ -76,6 +77,10 @@ def upon(base: Act) -> Callable[[Act], Act]:
     return remember
 
 
+# Preparations whose source goes on to another state, after which the one that was built can no longer be read.
+OBSERVED = ("folder_read", "sqlite_read")
+
+
 def ending(home: Path) -> Any:
     """The state of the home, which must be tidy."""
     with opened(home, LATER) as world:
@@ -85,12 +90,20 @@ def ending(home: Path) -> Any:
 
 
 @dataclass(frozen=True)
-class Undisturbed:
-    """What a scenario passes (how often), what it comes to, and how often each text was embedded."""
+class Ended:
+    """What a scenario came to, how often each text was embedded, and every generation that is served."""
 
-    passed: dict[str, int]
     outcome: Any
     embedded: dict[str, int]
+    served: list[Served]
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """What a scenario passes (how often), and how it ends."""
+
+    passed: dict[str, int]
+    ended: Ended
 
 
 def kill_at(scenario: str, home: Path) -> None:
@@ -103,12 +116,14 @@ def passed_and_after(scenario: str, home: Path) -> Undisturbed:
     found = recording.record()
     SCENARIOS[scenario].act(home)
     passed = dict(found)
-    return Undisturbed(passed, *after(scenario, home))
+    return Undisturbed(passed, after(scenario, home))
 
 
-def after(scenario: str, home: Path) -> tuple[Any, dict[str, int]]:
-    """The outcome after converging, and how often each text was embedded."""
-    return SCENARIOS[scenario].after(home), dict(homes.embedded(home))
+def after(scenario: str, home: Path) -> Ended:
+    """How it ends after converging. A restored home serves what it was made of, and is one more to look at."""
+    outcome, embedded = SCENARIOS[scenario].after(home), dict(homes.embedded(home))
+    places = [place for place in (home, home / "restored") if (place / "registry.sqlite3").exists()]
+    return Ended(outcome, embedded, [one for place in places for one in served(place)])
 
 
 # Ingestion.
@@ -151,6 +166,39 @@ def run_to_the_end(home: Path) -> None:
 @upon(begun)
 def published(home: Path) -> None:
     run(home)
+
+
+@upon(published)
+def cut_off(home: Path) -> None:
+    """A run was killed while it built what is not wanted any more: how far it was is still noted."""
+    with opened(home) as world, world.registry.write() as session:
+        builds.begin(session, world.tenant, "cut-off", "update", "", NOW)
+
+
+@upon(published)
+def letter_retried(home: Path) -> None:
+    """A document could not be parsed; a person wants it tried again, and it still cannot."""
+    with opened(home) as world:
+        commit(world, 2, {"d10": "too large, whatever it says " * (MAX_BYTES // 20)})
+        assert world.run().status == "published"
+    assert command(home, "deadletter", "retry", "--tenant", "acme", "--by", "me") == 0
+
+
+def run_slowly(home: Path) -> None:
+    """Each look at the clock is a second later, so that a build notes how far it is."""
+    with opened(home) as world:
+        clock = world.clock
+        tick = type(clock).__call__
+
+        def later(self: Any) -> Any:
+            self.advance(1)
+            return tick(self)
+
+        type(clock).__call__ = later  # type: ignore[method-assign]
+        try:
+            world.run()
+        finally:
+            type(clock).__call__ = tick  # type: ignore[method-assign]
 
 
 @upon(published)
@@ -204,7 +252,7 @@ def folder(home: Path) -> Path:
     return home / "sources" / "folder"
 
 
-def reading_folder(home: Path) -> None:
+def folder_read(home: Path) -> None:
     place = folder(home)
     place.mkdir(parents=True)
     write_pages(place, range(8))
@@ -213,6 +261,11 @@ def reading_folder(home: Path) -> None:
         world.add_tenant()
         add_source(world, "folder", place)
     run_real(home)
+
+
+@upon(folder_read)
+def reading_folder(home: Path) -> None:
+    place = folder(home)
     write_pages(place, range(3), version=2)
     (place / "d7.md").unlink()
     write_pages(place, range(8, 10))
@@ -231,22 +284,88 @@ def reading_git(home: Path) -> None:
     repository.commit(tree([*range(7), 8], {0, 1}), (second,))
 
 
+def mirrored(home: Path) -> None:
+    """A repository that is read through a mirror, twice: from a bundle, as from a remote URL."""
+    repository = GitRepository(handbook(home, ".git"))
+    first = repository.commit(tree(range(8)))
+    repository.git("bundle", "create", "--quiet", str(handbook(home)), "main")
+    homes.migrated(home)
+    with opened(home) as world:
+        world.add_tenant()
+        add_source(world, "git", handbook(home))
+    run_real(home)
+    second = repository.commit(tree(range(7), {0}), (first,))
+    repository.commit(tree([*range(7), 8], {0, 1}), (second,))
+    repository.git("bundle", "create", "--quiet", str(handbook(home)), "main")
+
+
+def handbook(home: Path, suffix: str = ".bundle") -> Path:
+    place = home / "sources" / f"handbook{suffix}"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+@upon(mirrored)
+def stale_mirror(home: Path) -> None:
+    """A git was killed in the mirror: its locks and half a pack lie there. A read failed as well, by mistake."""
+    copy = mirror(home, str(handbook(home)))
+    for name in ("refs/heads/main.lock", "packed-refs.lock", "objects/pack/tmp_pack_1", "holdfast-suspect"):
+        (copy / name).touch()
+
+
+@upon(mirrored)
+def damaged_mirror(home: Path) -> None:
+    """What is new was fetched already, and then damaged: no fetch has a reason to look at it, only whoever reads it."""
+    place = handbook(home)
+    open_source("git", str(place), {}, lambda: NOW, home / "mirrors").probe()
+    for pack in (mirror(home, str(place)) / "objects" / "pack").glob("*.pack"):
+        content = pack.read_bytes()
+        pack.chmod(0o644)
+        kept = len(content) // 2  # the commits come first
+        pack.write_bytes(content[:kept] + bytes(len(content) - kept - 20) + content[-20:])
+
+
+def look_and_run(home: Path) -> None:
+    """The first look may find that the mirror cannot be read; the second one is made on another."""
+    with opened(home) as world:
+        world.capture()
+        world.run()
+
+
+def look_and_run_to_the_end(home: Path) -> None:
+    with opened(home, LATER) as world:
+        world.capture()
+    run_to_the_end(home)
+
+
 def tree(numbers: Any, edited: Any = ()) -> dict[bytes, Any]:
     return {f"d{n}.md".encode(): page(n, 2 if n in edited else 1).encode() for n in numbers}
 
 
-def reading_sqlite(home: Path) -> None:
-    place = home / "sources" / "wiki.sqlite3"
+def wiki_of(home: Path) -> Path:
+    return home / "sources" / "wiki.sqlite3"
+
+
+def write_wiki(home: Path) -> None:
+    place = wiki_of(home)
     place.parent.mkdir(parents=True)
     with contextlib.closing(sqlite3.connect(place)) as wiki, wiki:
         wiki.execute("CREATE TABLE pages (id TEXT PRIMARY KEY, body TEXT)")
         wiki.executemany("INSERT INTO pages VALUES (?, ?)", [(f"d{n}", page(n)) for n in range(8)])
+
+
+def sqlite_read(home: Path) -> None:
+    write_wiki(home)
     homes.migrated(home)
     with opened(home) as world:
         world.add_tenant()
-        add_source(world, "sqlite", place, table="pages", key="id", body="body")
+        add_source(world, "sqlite", wiki_of(home), table="pages", key="id", body="body")
     run_real(home)
-    with contextlib.closing(sqlite3.connect(place)) as wiki:
+
+
+@upon(sqlite_read)
+def reading_sqlite(home: Path) -> None:
+    with contextlib.closing(sqlite3.connect(wiki_of(home))) as wiki:
         with wiki:
             wiki.execute("UPDATE pages SET body = ? WHERE id = 'd0'", (page(0, 2),))
             wiki.execute("DELETE FROM pages WHERE id = 'd7'")
@@ -285,6 +404,88 @@ def texts_of_source(home: Path) -> Any:
         for name in ("digest", "points", "commits", "positions"):
             known.pop(name)
         return known | {"texts": texts}
+
+
+def slotted(home: Path) -> None:
+    """As `changed`, from a source with a replication slot."""
+    homes.migrated(home)
+    with opened(home) as world:
+        world.add_tenant()
+        script = world.script()
+        with world.registry.write() as session:
+            sources.add(
+                session, name="docs", tenant_id=world.tenant, kind=slotted_source.KIND, uri=str(script.path),
+                owner="o@example.org", options={"quiescence": "0", "slot": "slot"}, consistency="transactional",
+                now=NOW,
+            )  # fmt: skip
+        commit(world, 1, {f"d{n}": text_about(topic) for n, topic in enumerate(TOPICS[:10])})
+    run_real(home)
+    with opened(home) as world:
+        commit(world, 2, {"d0": text_about(TOPICS[0], version=2)}, ["d9"])
+        commit(world, 3, {"d1": text_about(TOPICS[1], version=2)})
+
+
+@upon(slotted)
+def drifted(home: Path) -> None:
+    (home / "docs.drift").touch()
+
+
+@upon(slotted)
+def slot_dropped(home: Path) -> None:
+    (home / "docs.dropped").touch()
+
+
+def remove_source(home: Path) -> None:
+    slotted_source.install()
+    assert command(home, "source", "remove", "docs", "--tenant", "acme") == 0
+
+
+def source_removed(home: Path) -> Any:
+    """Its slot is gone from its server, and nothing of it is found any more."""
+    assert (home / "docs.dropped").exists()
+    with opened(home, LATER) as world:
+        assert world.found(f"what does the {TOPICS[3]} file say") == []
+        with world.registry.read() as session:
+            assert sources.present(session) == []
+        return homes.state(world)
+
+
+def wiki_written(home: Path) -> None:
+    homes.migrated(home)
+    with opened(home) as world:
+        world.add_tenant()
+    write_wiki(home)
+
+
+def add_wiki(home: Path) -> int:
+    options = ("table=pages", "key=id", "body=body", "quiescence=0")
+    given = [word for option in options for word in ("--option", option)]
+    uri = str(wiki_of(home))
+    return command(
+        home, "source", "add", "docs", "--tenant", "acme", "--kind", "sqlite", "--uri", uri, *given
+    )
+
+
+def add_wiki_and_run(home: Path) -> None:
+    """Added again; where it was added already, that is said."""
+    assert add_wiki(home) in (0, 2)
+    run_to_the_end(home)
+
+
+def mended_and_run_to_the_end(home: Path) -> None:
+    (home / "docs.drift").unlink()
+    run_to_the_end(home)
+
+
+def with_slot(home: Path) -> Any:
+    """The end, with what is known of the slot and of the source's last look."""
+    found = ending(home)
+    with opened(home, LATER) as world, world.registry.read() as session:
+        known = session.execute(
+            select(ReplicationSlot.name, ReplicationSlot.retained_bytes, ReplicationSlot.oldest)
+        )
+        looked = session.execute(select(Source.error, Source.failing_since))
+        return found | {"slot": sorted(map(tuple, known)), "looked": list(map(tuple, looked))}
 
 
 # People's decisions, by the command line.
@@ -526,7 +727,6 @@ def is_backed_up(home: Path) -> Any:
     restore(place, Settings(home=restored))
     with opened(restored) as world:
         found = homes.state(world)
-    shutil.rmtree(restored)
     return found | {"generations": len(contents.generations)}
 
 
@@ -555,11 +755,23 @@ SCENARIOS = {
         Scenario("first-build", begun, run, run_to_the_end, builds=True),
         Scenario("difference-build", changed, run, run_to_the_end, builds=True),
         Scenario("rejected-candidate", asked_in_vain, run, rejected_then_mended, builds=True),
+        Scenario("slow-build", changed, run_slowly, run_to_the_end, builds=True),
+        Scenario("cut-off-build", cut_off, run, run_to_the_end),
+        Scenario("letter-retried", letter_retried, run, run_to_the_end),
         Scenario("judged-again", rejected, run, run_to_the_end, builds=True),
         Scenario("publish-and-retention", retaining_one, run, run_to_the_end, builds=True),
         Scenario("capture-folder", reading_folder, run, run_to_the_end, texts_of_source),
         Scenario("capture-git", reading_git, run, run_to_the_end, texts_of_source),
         Scenario("capture-sqlite", reading_sqlite, run, run_to_the_end, texts_of_source),
+        Scenario("capture-mirror", stale_mirror, run, run_to_the_end, texts_of_source),
+        Scenario(
+            "capture-damaged-mirror", damaged_mirror, look_and_run, look_and_run_to_the_end, texts_of_source
+        ),
+        Scenario("capture-slot", slotted, run, run_to_the_end, with_slot),
+        Scenario("capture-slot-dropped", slot_dropped, run, run_to_the_end, with_slot),
+        Scenario("capture-drift", drifted, run, mended_and_run_to_the_end, with_slot),
+        Scenario("source-add", wiki_written, add_wiki, add_wiki_and_run),
+        Scenario("source-remove", slotted, remove_source, outcome=source_removed),
         Scenario("rollback", two_generations, roll_back, check=is_rolled_back),
         Scenario("resume", rolled_back, resume, check=run_to_the_end),
         Scenario("confirm", losing_half, confirm, check=run_to_the_end, builds=True),

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from sqlalchemy import inspect, text
 
+from pipelines.capture.capturer import Capturer
 from pipelines.errors import PipelineError
 from registry.database import Registry
 from registry.errors import PublicationRefused, RegistryError
@@ -173,8 +174,18 @@ def test_what_was_taken_over_is_not_published(before: homes.Kept, point: str) ->
     assert call(everything_durable, before.home) == found
 
 
-@pytest.mark.parametrize("point", ["capture:after-commit"])
-def test_a_capture_that_was_taken_over_appends_nothing(before: homes.Kept, point: str) -> None:
+# Where a capturer holds no transaction.
+CAPTURING = (
+    "capture:lease-taken",
+    "capture:after-commit",
+    "capture:after-acknowledge",
+    "capture:look-recorded",
+    "capture:lease-released",
+)
+
+
+@pytest.mark.parametrize("point", CAPTURING)
+def test_a_capture_that_was_taken_over_writes_nothing(before: homes.Kept, point: str) -> None:
     before.put_back()
     call(two_more_commits, before.home)
     stopped = Child(capture_stopped_at, before.home, point)
@@ -182,8 +193,41 @@ def test_a_capture_that_was_taken_over_appends_nothing(before: homes.Kept, point
     call(capture_over, before.home)
     found = call(everything_durable, before.home)
     stopped.signal(signal.SIGCONT)
-    assert stopped.result()["busy"] is True
+    # Elsewhere it has nothing more to write: what it read again under its lease is already registered.
+    assert stopped.result()["busy"] is (point in ("capture:after-commit", "capture:after-acknowledge"))
     assert call(everything_durable, before.home) == found
+
+
+def test_a_failure_that_a_capturer_met_before_it_was_taken_over_is_not_recorded(before: homes.Kept) -> None:
+    before.put_back()
+    stopped = Child(fail_stopped, before.home)
+    assert stopped.until_stopped()
+    call(mend, before.home)
+    call(capture_over, before.home)
+    found = call(everything_durable, before.home)
+    stopped.signal(signal.SIGCONT)
+    assert stopped.result() == {"busy": True, "commits": 0, "error": ""}
+    assert call(everything_durable, before.home) == found
+
+
+def fail_stopped(home: Path) -> dict[str, Any]:
+    """A capture whose source cannot be read, stopped between the failure and its record."""
+    with opened(home) as world:
+        world.script().fail("no route to host")
+        record = Capturer._note_failure
+
+        def stop_first(*arguments: Any) -> None:
+            os.kill(os.getpid(), signal.SIGSTOP)
+            record(*arguments)
+
+        Capturer._note_failure = stop_first  # type: ignore[method-assign]
+        (found,) = world.ingestion.capturer.catch_up_all(world.tenant)
+        return {"busy": found.busy, "commits": found.commits, "error": found.error}
+
+
+def mend(home: Path) -> None:
+    with opened(home) as world:
+        world.script().fail("")
 
 
 def two_more_commits(home: Path) -> None:

@@ -5,6 +5,7 @@ Seeded; a dozen by default, many more with HOLDFAST_FULL=1.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -22,14 +23,18 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from registry import keys
 from registry.crash_points import VARIABLE
+from registry.schema import SourceCommit
 from registry.settings import Settings
-from tests.acceptance.crash import homes, scenarios
+from tests.acceptance.crash import fresh, homes, scenarios
+from tests.acceptance.crash.fresh import FreshBuilds
 from tests.acceptance.crash.homes import LATER, NOW, opened
 from tests.support.children import Child, call
+from tests.support.git_repository import GitRepository
 
 FULL = bool(os.environ.get("HOLDFAST_FULL"))
 # Before and after the commits of one run; HOLDFAST_FULL=1 takes all of them.
@@ -70,6 +75,7 @@ def end_of(home: Path) -> tuple[Any, Counter[str]]:
 # The ingester and the capturer.
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", [1, 2, 3, 4] if FULL else [1])
 def test_an_ingester_killed_again_and_again_converges(tmp_path: Path, seed: int) -> None:
     draw = random.Random(seed)
@@ -88,6 +94,7 @@ def test_an_ingester_killed_again_and_again_converges(tmp_path: Path, seed: int)
     assert outcome == wanted
     assert set(embedded) == set(needed)
     assert embedded.total() - needed.total() <= homes.BATCH * killed
+    FreshBuilds(tmp_path).compare(home, call(fresh.served, home))
 
 
 def capture_for_ever(home: Path) -> None:
@@ -96,11 +103,12 @@ def capture_for_ever(home: Path) -> None:
             world.capture()
 
 
-@pytest.mark.parametrize("kind", ["git", "sqlite"])
+@pytest.mark.parametrize("kind", ["reading_git", "reading_sqlite", "stale_mirror"])
 def test_a_capturer_killed_again_and_again_loses_and_doubles_nothing(tmp_path: Path, kind: str) -> None:
     draw = random.Random(3)
     home = tmp_path / "home"
-    call(getattr(scenarios, f"reading_{kind}"), home)
+    for function in [base for base in (scenarios.UPON.get(kind),) if base] + [kind]:
+        call(getattr(scenarios, function), home)
     kept = homes.Kept(home, tmp_path / "before")
     kept.keep()
     call(scenarios.run_to_the_end, home)
@@ -110,6 +118,72 @@ def test_a_capturer_killed_again_and_again_loses_and_doubles_nothing(tmp_path: P
         kill_some_time(draw, 0.3, capture_for_ever, home)
     call(scenarios.run_to_the_end, home)
     assert call(scenarios.texts_of_source, home) == wanted
+    found = [one for one in call(fresh.served, home) if one.number > 1]  # the first one's source went on
+    FreshBuilds(tmp_path).compare(home, found)
+    assert found
+
+
+def kill_with_its_gits(draw: random.Random, home: Path) -> int:
+    """Kill a capturer and every git that it started, while there is one; how many gits that were."""
+    child = Child(capture_for_ever, home)
+    deadline = time.monotonic() + 10
+    seen: list[psutil.Process] = []
+    while not seen and time.monotonic() < deadline:
+        seen = psutil.Process(child.pid).children(recursive=True)
+    time.sleep(draw.uniform(0, 0.02))
+    seen += psutil.Process(child.pid).children(recursive=True)
+    child.kill()
+    for process in seen:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    child.wait()
+    psutil.wait_procs(seen, timeout=10)
+    return len(set(seen))
+
+
+def one_commit_more(home: Path, number: int) -> None:
+    """The remote gets a commit, and the mirror is thrown away now and then, so that there is something to fetch."""
+    repository = GitRepository(scenarios.handbook(home, ".git"))
+    repository.time += 1000 * number
+    pages = {f"d{n}.md".encode(): scenarios.page(n).encode() for n in range(1, 7)}
+    edited = {
+        b"d0.md": f"# harbour\n\nCommit number {number}.".encode(),
+        b"big.md": f"{number} word ".encode() * 5000,
+    }
+    repository.commit(pages | edited, (repository.git("rev-parse", "main"),))
+    repository.git("bundle", "create", "--quiet", str(scenarios.handbook(home)), "main")
+    if number % 3 == 0:
+        shutil.rmtree(scenarios.mirror(home, str(scenarios.handbook(home))), ignore_errors=True)
+
+
+def line_of(home: Path) -> list[str]:
+    repository = GitRepository(scenarios.handbook(home, ".git"))
+    return repository.git("rev-list", "--first-parent", "--reverse", "main").split()
+
+
+def captured_line(home: Path) -> list[tuple[int, str]]:
+    with opened(home, LATER) as world:
+        assert [one.error for one in world.capture()] == [""]
+        with world.registry.read() as session:
+            found = session.execute(
+                select(SourceCommit.epoch, SourceCommit.position).order_by(SourceCommit.seq)
+            )
+            return [(epoch, position) for epoch, position in found]
+
+
+def test_a_git_that_is_killed_with_its_capturer_loses_and_doubles_no_commit(tmp_path: Path) -> None:
+    draw = random.Random(9)
+    home = tmp_path / "home"
+    call(scenarios.mirrored, home)
+    gits = 0
+    for number in range(1, (60 if FULL else 6) + 1):
+        call(one_commit_more, home, number)
+        gits += kill_with_its_gits(draw, home)
+    line = call(line_of, home)
+    assert call(captured_line, home) == [(1, commit) for commit in line]
+    assert len(line) >= 7
+    assert gits >= len(line) // 2
+    print(f"{gits} gits were killed")
 
 
 # The API.
@@ -308,13 +382,14 @@ def end_on(home: Path, url: str) -> tuple[Any, str | None, dict[str, str]]:
     return found, found["digest"], {key: value.hex() for key, value in expected.items()}
 
 
+@pytest.mark.timeout(1800)
 def test_a_registry_on_postgresql_that_is_killed_costs_a_run_and_nothing_else(
     server: Server, tmp_path: Path
 ) -> None:
     draw = random.Random(7)
     home = tmp_path / "home"
     call(begin_on, home, server.url)
-    said = Counter[str]()
+    said, builds = Counter[str](), FreshBuilds(tmp_path)
     for number in range(1, (20 if FULL else 3) + 1):
         call(change_on, home, server.url, number)
         child = Child(run_on, home, server.url)
@@ -329,6 +404,7 @@ def test_a_registry_on_postgresql_that_is_killed_costs_a_run_and_nothing_else(
         assert digest
         assert set(found["points"]) == set(expected)
         assert found["moves"]["publish"] == number + 1
+        builds.compare(home, call(served_on, home, server.url))
     assert set(said) <= {"published", "OperationalError"}
 
 
@@ -346,15 +422,22 @@ def on_server(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 
 @pytest.mark.parametrize("number", range(len(COMMITS)), ids=COMMITS)
-def test_killed_at_a_point_with_a_registry_on_postgresql(on_server: tuple[Path, str], number: int) -> None:
+def test_killed_at_a_point_with_a_registry_on_postgresql(
+    on_server: tuple[Path, str], tmp_path: Path, number: int
+) -> None:
     home, url = on_server
     call(change_on, home, url, 1 + number)
     assert Child(run_on, home, url, **{VARIABLE: COMMITS[number]}).wait() == -signal.SIGKILL
     found, digest, expected = call(end_on, home, url)
     assert digest
     assert found["points"].keys() == expected.keys()
+    FreshBuilds(tmp_path).compare(home, call(served_on, home, url)[:1])
     texts = f"edition {1 + number}"
     assert call(text_on, home, url).count(texts) == 3
+
+
+def served_on(home: Path, url: str) -> list[fresh.Served]:
+    return fresh.served(home, registry_url=url)
 
 
 def text_on(home: Path, url: str) -> str:

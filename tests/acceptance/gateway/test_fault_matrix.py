@@ -21,6 +21,7 @@ from gateway_client.errors import (
     MalformedResponse,
     Misdirected,
     ProviderError,
+    Rejected,
     Silent,
     Truncated,
     UnusableOutcome,
@@ -191,6 +192,11 @@ def test_who_answered_or_what_was_raised(results: dict[Cell, Result], cell: Cell
     tried_on = cell.fault in TRANSIENT and sends(cell)[1] > 1
     allowed = (expected, DeadlineExceeded, BreakerOpen) if tried_on else (expected,)
     assert isinstance(result.error, allowed), repr(result.error)
+    if isinstance(result.error, (DeadlineExceeded, BreakerOpen)):
+        # On a busy machine the last of many rejections may come too late to be seen.
+        last = (Rejected, Silent) if cell.fault == REJECTED else expected
+        assert isinstance(result.error.__cause__, last), "what went wrong before is chained, and named"
+        assert f"of '{cell.name}'" in str(result.error)
 
 
 @cells
@@ -198,7 +204,8 @@ def test_how_often_whom(results: dict[Cell, Result], cell: Cell) -> None:
     result = results[cell]
     fewest, most, second = sends(cell)
     assert fewest <= len(result.first) <= most, [entry.fault for entry in result.sent]
-    assert len(result.second) == second
+    late = cell.fault == REJECTED and cell.case == "fallback" and isinstance(result.error, DeadlineExceeded)
+    assert second <= len(result.second) <= second + late, "whoever is silent at the end is not waited for"
 
 
 @cells
@@ -213,8 +220,7 @@ def test_how_long_it_took(results: dict[Cell, Result], cell: Cell) -> None:
 @cells
 def test_the_charge_is_the_bill_or_an_upper_bound_of_it(results: dict[Cell, Result], cell: Cell) -> None:
     result = results[cell]
-    # What was only ever rejected and then left the queue need not have a row.
-    assert result.attempts or (cell.fault == REJECTED and not saved(cell))
+    assert result.attempts
     for row in result.attempts:
         bill = result.bill(row["id"])
         match row["state"]:

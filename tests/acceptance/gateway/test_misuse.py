@@ -341,18 +341,20 @@ def _stepped(coroutine: Any, counter: Cancelled) -> Any:
     return body()
 
 
-@pytest.mark.parametrize("way", ["chat", "stream", "keyed"])
+@pytest.mark.parametrize("way", ["chat", "stream", "embed", "keyed chat", "keyed stream", "keyed embed"])
 def test_a_caller_cancelled_at_every_await_leaves_nothing_held(
     simulator: Simulator, tmp_path: Path, way: str
 ) -> None:
     async def once(client: GatewayClient, number: int) -> None:
         request = {**ASKED, "messages": [{"role": "user", "content": f"hello {number}"}]}
-        if way == "stream":
-            async with await client.stream(**request) as stream:
+        key = {"idempotency_key": f"key-{number}"} if "keyed" in way else {}
+        if "stream" in way:
+            async with await client.stream(**request, **key) as stream:
                 async for _ in stream:
                     pass
+        elif "embed" in way:
+            await client.embed(tenant="acme", model="sim-embed", texts=[f"{number}"], deadline=3.0, **key)
         else:
-            key = {"idempotency_key": f"key-{number}"} if way == "keyed" else {}
             await client.chat(**request, **key)
 
     async def run() -> int:
@@ -399,7 +401,6 @@ def check_books(simulator: Simulator, folder: Path) -> None:
     """Nothing is held or running, and every attempt is charged its bill, or an upper bound of it."""
     time.sleep(0.2)
     attempts = rows(folder, "attempt")
-    attempts = rows(folder, "attempt")
     assert {row["state"] for row in attempts} <= {"settled", "released", "unknown"}
     bills: dict[str | None, int] = {}
     for entry in simulator.log:
@@ -408,4 +409,7 @@ def check_books(simulator: Simulator, folder: Path) -> None:
         bill = bills.get(row["id"], 0)
         assert row["cost_micro"] == bill if row["state"] == "settled" else row["cost_micro"] >= bill, row
     assert {attempt for attempt, bill in bills.items() if bill} <= {row["id"] for row in attempts}
-    assert {row["state"] for row in rows(folder, "call")} <= {"done", "failed", "unknown"}
+    calls = rows(folder, "call")
+    assert {row["state"] for row in calls} <= {"done", "failed", "unknown"}
+    assert all(row["outcome"] and row["ended"] for row in calls)
+    assert {row["call"] for row in attempts} <= {row["id"] for row in calls}

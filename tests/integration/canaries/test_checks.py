@@ -15,7 +15,7 @@ from canaries import gate
 from canaries.checks import chunk_count, coverage, embedding_model, lexical_parity, recall, reconciliation
 from canaries.checks.candidate import CandidateUnderTest
 from pipelines.build.document_preparer import DocumentPreparer
-from pipelines.build.preparation import PreparedDocument
+from pipelines.build.prepared import PreparedDocument
 from registry.canaries import Question, canary_id
 from registry.verdicts import Verdict
 from retrieval.index.point import IndexPoint

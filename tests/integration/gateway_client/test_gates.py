@@ -92,7 +92,7 @@ def test_every_other_process_hears_of_a_gate_before_the_ledger_does(store_url: s
         one, other = (Ledger(open_database(store_url)) for _ in range(2))
         for ledger in (one, other):
             await ledger.open({})
-        while {peer.id for peer in one._peers_found} != {one.worker, other.worker}:
+        while one._neighbours.reachable() != {one.worker, other.worker}:
             await asyncio.sleep(0.01)
         began = loop.time()
         one.shut("pool", 30.0)

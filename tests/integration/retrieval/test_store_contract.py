@@ -343,6 +343,11 @@ FILTERS = {
         Filter(metadata={"day": {"gt": "2012-03-04", "lte": "2015-03-04T00:00:00+00:00"}}),
         lambda p: "2012-03-04" < p["metadata"]["day"] <= "2015-03-04",
     ),
+    "number, truth and float of one value": (
+        Filter(metadata={"draft": [1, True, 1.0]}),
+        lambda p: p["metadata"]["draft"],
+    ),
+    "floats alone": (Filter(metadata={"price": [1.5, 2.5]}), lambda p: p["metadata"]["price"] in (1.5, 2.5)),
     "absent field": (Filter(metadata={"colour": "red"}), lambda p: False),
     "all at once": (
         Filter(
@@ -385,6 +390,30 @@ def test_metadata_fields_with_awkward_names(store: GenerationStore) -> None:
         for number, name in enumerate(names):
             hits = reader.dense(points[0].vector, 10, Filter(metadata={name: number}))
             assert [hit.chunk_id for hit in hits] == [points[number].chunk_id], name
+
+
+@pytest.mark.parametrize("more", [0, 600])  # without and with an index of names
+def test_metadata_values_of_every_kind_and_length(store: GenerationStore, more: int) -> None:
+    metadata = [
+        {"a": "bc"}, {"ab": "c"}, {"a": "x" * 128}, {"a": "x" * 129}, {"a": ["y" * 500, "z"]}, {"a": 2**63 - 1},
+        {"a": -(2**63)}, {"a": 1}, {"a": 1.0}, {"a": True}, {"a": "1"}, {"a": "true"}, {"a": ""}, {"a": "\x00"},
+        {"z": False, "y": 7, "a": [3, "\U0001f600", None, {"b": 1}, [5]]},
+    ]  # fmt: skip
+    asked = [
+        ("a", "bc", {0}), ("ab", "c", {1}), ("a", "c", set()), ("a", "x" * 128, {2}), ("a", "x" * 129, {3}),
+        ("a", ["y" * 500, "bc", 1.0], {0, 4, 7, 8}), ("a", "z", {4}), ("a", 2**63 - 1, {5}), ("a", -(2**63), {6}),
+        ("a", 1, {7}), ("a", [True], {9}), ("a", "1", {10}), ("a", "true", {11}), ("a", "", {12}),
+        ("a", "\x00", {13}), ("a", ["\U0001f600", 99], {14}), ("a", 3, {14}), ("y", 7, {14}), ("z", False, {14}),
+    ]  # fmt: skip
+    points = [chunk(n, random.Random(n), metadata=held) for n, held in enumerate(metadata)]
+    others = [chunk(100 + n, random.Random(n), metadata={"other": n}) for n in range(more)]
+    build(store, ONE, [*points, *others])
+    with store.open(ONE) as reader:
+        for field, value, expected in asked:
+            hits = reader.dense(points[0].vector, 1000, Filter(metadata={field: value}))
+            found = {hit.chunk_id for hit in hits}
+            assert found == {points[n].chunk_id for n in expected}, (field, value)
+        assert {p.chunk_id for p in reader.points()} >= {p.chunk_id for p in points}, "they read back"
 
 
 def test_threads_search_one_reader(store: GenerationStore) -> None:

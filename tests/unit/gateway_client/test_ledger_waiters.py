@@ -9,7 +9,8 @@ import pytest
 
 from gateway_client.errors import Refusal
 from gateway_client.ledger.entries import Answer
-from gateway_client.ledger.ledger import Ledger, Waiter
+from gateway_client.ledger.ledger import Ledger
+from gateway_client.ledger.waiting import Wish
 from gateway_client.store.sqlite import SqliteDatabase
 from gateway_client.store.threads import Priority, StoreThreads
 
@@ -26,11 +27,13 @@ from gateway_client.store.threads import Priority, StoreThreads
 def test_word_of_an_earlier_grant_wakes_nobody(tmp_path: Path, told: Answer, woken: bool) -> None:
     async def tell() -> bool:
         ledger = Ledger(SqliteDatabase(f"sqlite:///{tmp_path / 'g.sqlite3'}"))
-        waiter = Waiter("pool", 2, asyncio.get_running_loop().create_future())
-        ledger._waiters["a"] = waiter
-        ledger._resolve({"a": told, "somebody else's": told})
+        waiting = ledger._waiters.add(Wish("pool", "a", 1.0, 2))
+        ledger._waiters.resolve({"a": told, "somebody else's": told})
+        heard = waiting.done()
         await ledger.close()
-        return waiter.future.done()
+        assert waiting.done(), "nobody waits for a ledger that is closed"
+        waiting.exception()
+        return heard
 
     assert asyncio.run(tell()) is woken
 

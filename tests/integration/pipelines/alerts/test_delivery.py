@@ -282,3 +282,45 @@ def test_an_alert_is_never_given_up_and_asked_ever_less_often(quick: Outbox, web
         quick.deliver()
     webhook.statuses = [200]
     assert quick.deliver() == 1
+
+
+def test_what_waits_for_a_webhook_is_due_as_soon_as_one_alert_gets_through(
+    outbox: Outbox, webhook: Webhook
+) -> None:
+    other = Webhook()
+    try:
+        other.statuses = webhook.statuses = [500]
+        tenant, others = outbox.tenant("acme", webhook.url), outbox.tenant("other", other.url)
+        for subject in ("first", "second", "third"):
+            outbox.alert(tenant, subject)
+            outbox.alert(others, subject)
+        for _ in range(9):
+            assert outbox.deliver() == 0
+        webhook.statuses = other.statuses = [200]
+        webhook.bodies.clear()
+        other.bodies.clear()
+        assert deliver_all(outbox.registry, outbox.clock) == 0, "an hour has to go by"
+        outbox.alert(tenant, "fourth")
+        assert deliver_all(outbox.registry, outbox.clock) == 1
+        assert deliver_all(outbox.registry, outbox.clock) == 3
+        assert [body["subject"] for body in webhook.bodies] == ["fourth", "first", "second", "third"]
+        assert deliver_all(outbox.registry, outbox.clock) == 0
+        assert other.bodies == [], "another tenant's webhook may still be dead"
+    finally:
+        other.close()
+
+
+def test_a_webhook_that_fails_again_is_left_alone_again(quick: Outbox, webhook: Webhook) -> None:
+    tenant = quick.tenant("acme", webhook.url)
+    quick.alert(tenant, "first")
+    webhook.statuses = [500]
+    quick.deliver()
+    webhook.statuses = [200, 500]
+    quick.alert(tenant, "second")
+    assert deliver_all(quick.registry, quick.clock) == 1
+    assert deliver_all(quick.registry, quick.clock) == 0
+    assert deliver_all(quick.registry, quick.clock) == 0
+    assert [body["subject"] for body in webhook.bodies] == ["first", "second", "first"]
+    assert quick.deliver() == 0
+    webhook.statuses = [200]
+    assert quick.deliver() == 1

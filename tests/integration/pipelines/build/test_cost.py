@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.build.document_preparer import DocumentPreparer
-from pipelines.build.preparation import PreparedDocument
+from pipelines.build.prepared import PreparedDocument
 from tests.support.fake_encoder import FakeEncoder
 from tests.support.world import TOPICS, World, text_about
 

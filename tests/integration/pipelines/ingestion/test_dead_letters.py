@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.build.preparation import PreparedDocument
+from pipelines.build.prepared import PreparedDocument
 from pipelines.capture.health import in_quarantine, quarantine
 from pipelines.errors import ParseError
 from pipelines.ingestion.due import due_tenants

@@ -14,6 +14,7 @@ from pipelines.errors import SourceError, SourceUnavailable
 from pipelines.sources.kinds import prepare_source
 from pipelines.sources.options import SqliteOptions, validated
 from pipelines.sources.sqlite import database as sqlite_database
+from pipelines.sources.sqlite.rows import Rows
 from pipelines.sources.sqlite.sqlite_source import SqliteSource, database_path
 from tests.support.captured import Captured, snapshot, utc_now
 
@@ -283,21 +284,60 @@ def test_the_writer_notices_nothing(database):
 # The sweep
 
 
-def test_replace_over_a_second_unique_key_is_repaired_by_the_sweep(make):
+@pytest.mark.parametrize(
+    ("columns", "statement"),
+    [
+        ("name TEXT PRIMARY KEY NOT NULL, text TEXT, slug TEXT UNIQUE", "('c', '3', 's')"),
+        ("name TEXT UNIQUE NOT NULL, text TEXT, number INTEGER PRIMARY KEY", "('c', '3', 1)"),
+        ("name TEXT PRIMARY KEY NOT NULL COLLATE NOCASE, text TEXT, slug TEXT", "('A', '3', 's')"),
+    ],
+)
+def test_replace_over_another_unique_key_is_noticed_though_no_trigger_tells(make, columns, statement):
+    database = make(columns)
+    database.prepare()
+    first, second = (1, 2) if "number" in columns else ("s", "t")
+    database.writer.execute("INSERT INTO notes VALUES ('a', '1', ?)", (first,))
+    database.writer.execute("INSERT INTO notes VALUES ('b', '2', ?)", (second,))
+    captured = snapshot(database.source())
+    database.run(f"INSERT OR REPLACE INTO notes VALUES {statement}")
+    assert captured.catch_up(database.source()) == 1
+    assert captured.documents == snapshot(database.source()).documents
+    assert sorted(captured.texts().values()) == ["2", "3"]
+    assert "~" not in captured.cursor.position, "it is one commit: the deletion and what replaced it"
+    assert captured.catch_up(database.source()) == 0
+
+
+def test_a_row_that_went_without_any_trace_is_found_by_the_sweep(make):
     database = make("name TEXT PRIMARY KEY NOT NULL, text TEXT, slug TEXT UNIQUE")
     database.prepare()
     database.run("INSERT INTO notes VALUES ('a', '1', 's')", "INSERT INTO notes VALUES ('b', '2', 't')")
     captured = snapshot(database.source())
-    database.run("INSERT OR REPLACE INTO notes VALUES ('c', '3', 's')")
-    assert captured.catch_up(database.source()) == 1
-    assert captured.texts() == {"a": "1", "b": "2", "c": "3"}, "no trigger tells that a is gone"
+    trigger = database.writer.execute(
+        "SELECT sql FROM sqlite_master WHERE name = '_holdfast_notes_delete'"
+    ).fetchone()[0]
+    database.run("DROP TRIGGER _holdfast_notes_delete", "DELETE FROM notes WHERE name = 'a'", trigger)
     assert captured.catch_up(database.source()) == 0
+    assert captured.texts() == {"a": "1", "b": "2"}, "no trigger tells that a is gone"
     database.clock.ahead = timedelta(hours=2)
     assert captured.catch_up(database.source()) == 1
-    assert captured.texts() == {"b": "2", "c": "3"}
+    assert captured.texts() == {"b": "2"}
     assert [type(change).__name__ for change in captured.changes[-1]] == ["Delete"]
     assert captured.cursor.position == captured.commits[-2].position + "~1"
     assert captured.catch_up(database.source()) == 0
+
+
+def test_what_the_changelog_explains_is_read_without_a_sweep(make, monkeypatch):
+    database = make("name TEXT PRIMARY KEY NOT NULL, text TEXT, slug TEXT UNIQUE")
+    database.prepare()
+    database.run("INSERT INTO notes VALUES ('a', '1', 's')", "INSERT INTO notes VALUES ('b', '2', 't')")
+    captured = snapshot(database.source())
+    monkeypatch.setattr(Rows, "differences", lambda *_: pytest.fail("all rows were compared"))
+    database.run(
+        "UPDATE notes SET name = 'z' WHERE name = 'a'", "REPLACE INTO notes VALUES ('b', '3', 't')",
+        "INSERT INTO notes VALUES ('c', '4', 'u')", "DELETE FROM notes WHERE name = 'z'",
+    )  # fmt: skip
+    captured.catch_up(database.source())
+    assert captured.texts() == {"b": "3", "c": "4"}
 
 
 def test_replace_with_recursive_triggers_needs_no_sweep(make):
@@ -654,6 +694,6 @@ def test_any_statements_are_followed_and_swept(recursive, actions, tmp_path_fact
         if action == "sweep":
             database.clock.ahead += timedelta(hours=2)
         captured.catch_up(database.source())
-        if action == "sweep" or recursive == "ON":
+        if action in ("read", "sweep"):
             assert captured.documents == snapshot(database.source()).documents
     database.writer.close()

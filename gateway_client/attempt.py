@@ -1,0 +1,276 @@
+"""One attempt of a call: admitted, sent, judged, settled. Rejected for capacity, it is admitted and sent again.
+
+What it waits for can be cancelled at any moment. What was sent cannot be taken back: it ends in a task of its own,
+which settles it, whoever still waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from gateway_client.call import Call, Settled, Task
+from gateway_client.errors import (
+    CallFailed,
+    ClientClosed,
+    GatewayError,
+    MalformedResponse,
+    Silent,
+    StoreUnavailable,
+    UnusableOutcome,
+)
+from gateway_client.exchange import Exchange, Limits, Wire
+from gateway_client.ledger.entries import Answer, Ask, Effect, Ending, Settlement, new_id
+from gateway_client.ledger.waiting import Wish
+from gateway_client.messages import ChatRequest, EmbeddingReply, EmbeddingRequest, Reply, StreamEvent
+from gateway_client.model import ModelSpec
+from gateway_client.outcomes import judge
+from gateway_client.pools import retries
+from gateway_client.refusals import error_of
+from gateway_client.tokens import estimate
+
+# Where a fallback stands by, the model asked first does not get all of the time that is left.
+SHARE_BEFORE_FALLBACK = 0.6
+LONGEST_BACKOFF = 4.0
+
+
+class Attempt:
+    """One attempt of the ledger. `has_fallback`: another model stands by."""
+
+    def __init__(self, call: Call, model: ModelSpec, *, has_fallback: bool) -> None:
+        """Raises DeadlineExceeded, and GatewayError for what the model cannot do."""
+        if call.left() <= 0:
+            raise call.too_late()
+        self._call, self._model, self._has_fallback = call, model, has_fallback
+        self._built = call.made(model)
+        self._ask = _ask(call, model)
+        # With our ids a bill can be matched with the ledger.
+        self._built.headers["x-request-id"] = call.record.request_id
+        self._built.headers["x-client-request-id"] = self._ask.id
+        self._built.headers["x-attempt"] = self._ask.id
+
+    async def run(self) -> Exchange:
+        """How it ended, settled. Raises GatewayError where it was not sent, or not again."""
+        queued = _now()
+        answer = await self._call.means.ledger.admit(self._ask)
+        rejections = 0
+        while True:
+            self._check(answer, queued)
+            exchange = await self._dispatch()
+            if not exchange.rejected:
+                return exchange
+            rejections += 1
+            queued = _now()
+            answer = await self._again(exchange, rejections, answer.sends)
+
+    def _check(self, answer: Answer, queued: float) -> None:
+        if answer.refusal is not None:
+            raise error_of(answer.refusal)
+        self._call.record.queue_wait += _now() - queued
+
+    async def _again(self, exchange: Exchange, rejections: int, sends: int) -> Answer:
+        """Back into the queue, with the hold kept. Where the provider names no time, a jittered one is taken."""
+        call, effect = self._call, exchange.settlement.effect
+        call.record.rejections += 1
+        backoff = 0.0
+        if effect.retry_after is None:
+            backoff = retries.jitter(rejections, call.means.random, LONGEST_BACKOFF)
+        patience = call.left()
+        if patience <= 0:
+            self._release(exchange.settlement)
+            raise call.too_late()
+        wish = Wish(self._ask.pool, self._ask.id, patience, sends + 1)
+        return await call.means.ledger.requeue(wish, effect, backoff=backoff)
+
+    async def _dispatch(self) -> Exchange:
+        """Send what was granted, in a task that our caller cannot cancel."""
+        call = self._call
+        wire = Wire(
+            call.means.http,
+            self._model,
+            call.request,
+            self._built,
+            self._limits(),
+            None if call.emit is None else self._pass_on,
+            self._gate_opened,
+            call.until,
+        )
+        try:
+            task = call.sending = call.means.spawn(self._send(wire))
+        except ClientClosed:
+            self._release(Settlement("released", Effect("not_sent"), "closed"))
+            raise
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            call.emit, call.left_by_caller = None, True
+            call.means.drain(task)
+            task.add_done_callback(self._release_rejected)
+            raise
+
+    def _limits(self) -> Limits:
+        settings, left = self._call.means.settings, max(0.01, self._call.left())
+        share = left * SHARE_BEFORE_FALLBACK if self._has_fallback else left
+        return Limits(
+            whole=left if self._call.emit is not None else min(settings.answer_seconds, share),
+            first_token=min(settings.first_token_seconds, share),
+            stall=settings.stall_seconds,
+            most_bytes=int(settings.max_answer_mb * 1_000_000),
+        )
+
+    def _pass_on(self, event: StreamEvent) -> None:
+        call = self._call
+        if call.emit is not None:
+            call.emitted = call.emitted or not call.buffered
+            call.emit(event)
+
+    async def _gate_opened(self) -> float:
+        """Wait for a gate that was shut after the grant; returns the seconds. Nothing is sent that nobody wants."""
+        waited = await self._call.means.ledger.gates.opened(self._ask.pool)
+        if self._call.left_by_caller:
+            raise asyncio.CancelledError
+        return waited
+
+    # -- in the task of its own
+
+    async def _send(self, wire: Wire) -> Exchange:
+        """Send, judge, settle. Cancelled (the loop ends, or a drain took too long), it is charged as unknown."""
+        sent, record = False, self._call.record
+        try:
+            await self._gate_opened()
+            sent = True
+            record.sends += 1
+            exchange = self._judged(await wire.run())
+            self._shut(exchange)
+            ending = self._ending(exchange)
+        except BaseException:
+            state = "unknown" if sent and not wire.at_gate else "released"
+            record.sends -= sent and wire.at_gate
+            record.cost += self._ask.microdollars if state == "unknown" else 0
+            self._release(Settlement(state, Effect("not_sent"), "abandoned"))
+            raise
+        if exchange.settlement.outcome == "gate":
+            record.sends -= 1
+        elif exchange.error is not None:
+            self._failed(exchange.error)
+        if exchange.rejected:
+            return exchange
+        await self._settle(exchange.settlement, ending)
+        return self._timely(exchange)
+
+    def _failed(self, error: GatewayError) -> None:
+        """An attempt that was cut short by the call's end tells less than what failed before it."""
+        call = self._call
+        if call.last is None or call.left() > 0 or not isinstance(error, Silent):
+            call.failed(error, self._model.name)
+
+    def _release(self, settlement: Settlement) -> None:
+        """End it without waiting for that."""
+        self._call.settled = Settled(self._ask.pool, self._ask.id, settlement)
+        self._call.means.ledger.settle_surely(self._ask.pool, self._ask.id, settlement)
+
+    def _release_rejected(self, done: Task) -> None:
+        """Rejected after its caller had left: it does not wait again."""
+        if not done.cancelled() and done.exception() is None and done.result().rejected:
+            self._release(done.result().settlement)
+
+    def _shut(self, exchange: Exchange) -> None:
+        """Shut the gate at once, for everybody; the ledger writes it down."""
+        wait = exchange.settlement.effect.retry_after
+        if exchange.rejected and wait is not None:
+            self._call.means.ledger.shut(self._ask.pool, wait)
+
+    def _timely(self, exchange: Exchange) -> Exchange:
+        """A silence that lasted until the whole call's time was up is that."""
+        if exchange.error is not None and exchange.transient and self._call.left() <= 0:
+            return replace(exchange, error=self._call.too_late(), transient=False)
+        return exchange
+
+    def _judged(self, exchange: Exchange) -> Exchange:
+        call, reply = self._call, exchange.reply
+        call.record.first_token = exchange.first_token
+        if exchange.error is None and isinstance(reply, EmbeddingReply):
+            return self._counted(exchange, reply)
+        if exchange.error is not None or not isinstance(reply, Reply):
+            return exchange
+        assert isinstance(call.request, ChatRequest)
+        outcome = judge(reply, call.request)
+        if outcome.ok:
+            return replace(exchange, reply=outcome.reply)
+        told = f"{self._model.name!r} gave no answer: {outcome.reason}"
+        return _spoilt(exchange, UnusableOutcome(told, outcome=outcome.name.value, reply=outcome.reply))
+
+    def _counted(self, exchange: Exchange, reply: EmbeddingReply) -> Exchange:
+        """One vector per text, of the size that was asked for, or no answer."""
+        request = self._call.request
+        assert isinstance(request, EmbeddingRequest)
+        texts, size = len(request.texts), len(reply.vectors[0])
+        if len(reply.vectors) == texts and size == (request.dimensions or size):
+            return exchange
+        told = f"{self._model.name!r} gave {len(reply.vectors)} vectors of {size} numbers for {texts} texts"
+        return _spoilt(exchange, MalformedResponse(told, kind="malformed", status=200))
+
+    def _ending(self, exchange: Exchange) -> Ending | None:
+        """Count what it took; the call's end, where it is answered."""
+        record, settlement = self._call.record, exchange.settlement
+        if settlement.state == "settled" and settlement.usage is not None:
+            record.count(settlement.usage, settlement.cost)
+        elif settlement.state == "unknown" and not exchange.rejected:
+            record.cost += self._ask.microdollars
+        if exchange.reply is None or exchange.error is not None:
+            return None
+        return self._call.done(self._model.name, exchange.reply)
+
+    async def _settle(self, settlement: Settlement, ending: Ending | None) -> None:
+        pool, attempt, ledger = self._ask.pool, self._ask.id, self._call.means.ledger
+        self._call.settled = Settled(pool, attempt, settlement)
+        if self._call.row.key is None:
+            # Nobody has to wait for it: until it is written, the hold stands for it.
+            ledger.settle_surely(pool, attempt, settlement, ending)
+            return
+        try:
+            await ledger.settled(pool, attempt, settlement, ending)
+        except StoreUnavailable:
+            # The provider has answered: the answer counts, and the ledger is told as soon as it can be.
+            ledger.settle_later(pool, attempt, settlement, ending)
+
+
+def _ask(call: Call, model: ModelSpec) -> Ask:
+    """What is asked of the ledger: the most that the attempt can take. The call counts it."""
+    call.number += 1
+    call.record.attempts = call.number
+    call.record.models.append(model.name)
+    output = call.request.max_tokens if isinstance(call.request, ChatRequest) else 0
+    prompt = estimate(call.request, model)
+    return Ask(
+        id=new_id(),
+        call=call.row.id,
+        number=call.number,
+        worker=call.means.ledger.worker,
+        pool=model.pool,
+        lane=call.caller.lane.value,
+        tenant=call.caller.tenant,
+        feature=call.caller.feature,
+        run=call.caller.run,
+        provider=model.provider,
+        model=model.name,
+        input_tokens=prompt,
+        max_output=output,
+        microdollars=model.most(prompt, output),
+        patience=call.left(),
+        most=call.caller.most,
+        begins=call.row if call.number == 1 and not call.claimed else None,
+    )
+
+
+def _spoilt(exchange: Exchange, error: CallFailed) -> Exchange:
+    """An answer that came and was charged, and is none."""
+    settlement = exchange.settlement
+    if settlement.state == "settled":
+        outcome = getattr(error, "outcome", "") or getattr(error, "kind", "")
+        settlement = replace(settlement, outcome=outcome)
+    return replace(exchange, settlement=settlement, error=error)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,92 @@
+"""A removal of a source that was cut off before its slot was dropped is finished by removing it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import removing_sources
+from cli.removing_sources import remove_source, resume_removal
+from registry import sources, tenants
+from registry.clock import utc_now
+from registry.database import Registry
+from registry.schema import Source
+from registry.settings import Settings
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture
+def disposed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    found: list[str] = []
+
+    def dispose(kind: str, uri: str, options: dict[str, str], *_: Any) -> None:
+        found.append(options["slot"])
+
+    monkeypatch.setattr(removing_sources, "dispose_source", dispose)
+    return found
+
+
+def added(registry: Registry, tenant: str, **options: str) -> Source:
+    with registry.write() as session:
+        return sources.add(
+            session, name="wiki", tenant_id=tenant, kind="postgres", uri="postgresql://db/wiki", owner="",
+            options=options, consistency="transactional", now=utc_now(),
+        )  # fmt: skip
+
+
+def cut_off_removal(registry: Registry, settings: Settings, source: Source) -> None:
+    def killed(_: str) -> None:
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(removing_sources, "crash_point", killed)
+        with pytest.raises(Killed):
+            remove_source(registry, settings, source)
+
+
+@pytest.fixture
+def acme(registry: Registry) -> str:
+    with registry.write() as session:
+        return tenants.create(session, "acme", utc_now()).id
+
+
+def test_removed_again_the_slot_is_dropped(
+    registry: Registry, acme: str, disposed: list[str], tmp_path: Path
+) -> None:
+    settings = Settings(home=tmp_path)
+    cut_off_removal(registry, settings, added(registry, acme, slot="one"))
+    assert disposed == []
+    for _ in range(2):  # what is gone already is no error at the source
+        found = resume_removal(registry, settings, "wiki", acme)
+        assert found is not None
+        assert found[1] == []
+    assert disposed == ["one", "one"]
+
+
+def test_a_slot_that_another_source_has_by_now_is_left_alone(
+    registry: Registry, acme: str, disposed: list[str], tmp_path: Path
+) -> None:
+    settings = Settings(home=tmp_path)
+    cut_off_removal(registry, settings, added(registry, acme, slot="one"))
+    added(registry, acme, slot="one")
+    assert resume_removal(registry, settings, "wiki", acme) is None
+    assert disposed == []
+
+
+def test_what_has_no_slot_or_is_another_tenant_s_is_not_found(
+    registry: Registry, acme: str, disposed: list[str], tmp_path: Path
+) -> None:
+    settings = Settings(home=tmp_path)
+    with registry.write() as session:
+        other = tenants.create(session, "other", utc_now()).id
+    cut_off_removal(registry, settings, added(registry, acme, slot="one"))
+    assert resume_removal(registry, settings, "wiki", other) is None
+    assert resume_removal(registry, settings, "nothing", acme) is None
+    cut_off_removal(registry, settings, added(registry, other))
+    assert resume_removal(registry, settings, "wiki", other) is None
+    assert disposed == []
