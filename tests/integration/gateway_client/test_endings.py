@@ -230,7 +230,7 @@ def play(case: Case, settings: GatewaySettings, simulator: Simulator, more: dict
 # row before it is admitted.
 KEYED = (
     "answered", "out of time before anything", "out of time in the queue", "out of time while it was rejected",
-    "left before its admission", "left while it was answered", "left in silence", "refused by an open breaker",
+    "left while it was answered", "left in silence", "refused by an open breaker",
     "no answer", "a stream that was closed at once", "signed off while it waited",
 )  # fmt: skip
 WAYS = [
