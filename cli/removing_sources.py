@@ -22,7 +22,7 @@ PAUSE = 0.1
 def remove_source(registry: Registry, settings: Settings, source: Source) -> list[str]:
     """Take the source from the capturer for good, then clean up at the source; gives what a person must still do.
 
-    A look that is under way is waited for, for as long as its lease lasts. Raises LeaseHeld where it lasts longer.
+    A look that is under way is waited for, for as long as a lease lasts; one that lasts longer commits nothing more.
     """
     _take_away(registry, settings, source)
     crash_point("source:removed")
@@ -69,17 +69,18 @@ def _clean_up(settings: Settings, source: Source) -> list[str]:
 
 
 def _take_away(registry: Registry, settings: Settings, source: Source) -> None:
+    """Between two looks if that can be had; a look that takes longer than a lease lasts loses its lease."""
     name, holder = leases.capture_lease(source.id), leases.Holder.current(f"remove-{source.id}")
     deadline = time.monotonic() + settings.lease_seconds
     while True:
+        waited_enough = time.monotonic() > deadline
         try:
             with registry.write() as session:
-                leases.acquire(session, name, holder, settings.lease_seconds, utc_now())
+                if not waited_enough:
+                    leases.acquire(session, name, holder, settings.lease_seconds, utc_now())
                 sources.remove(session, source, utc_now())
                 leases.bar(session, name)
         except LeaseHeld:
-            if time.monotonic() > deadline:
-                raise
             time.sleep(PAUSE)
         else:
             return

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cli.erasure import erase_tenant, resume_erasure
 from cli.removing_sources import remove_source
 from registry import dead_letters, generations, publication, tenants
-from registry.errors import AlreadyExists, LeaseHeld, NotFound, RegistryError, RollbackRefused
+from registry.errors import AlreadyExists, NotFound, RegistryError, RollbackRefused
 from registry.schema import Source
 from tests.acceptance.consistency.auditing import audit
 from tests.acceptance.consistency.record import Ended, Move, name_of
@@ -67,13 +67,7 @@ class Operator:
         with self.trial.world.reading() as session:
             source = session.get_one(Source, source_id)
         registry, settings = self.trial.world.registry, self.trial.world.settings
-        try:
-            left = remove_source(registry, settings, source)
-        except (
-            LeaseHeld
-        ):  # one look after the other, for as long as the command waits: asked again in a pause
-            with self.trial.looking:
-                left = remove_source(registry, settings, source)
+        left = remove_source(registry, settings, source)
         assert not left, left
         removed.ended = time.monotonic_ns()
 

@@ -286,7 +286,7 @@ def test_an_outage_costs_one_attempt_a_call_and_a_burst(settings, simulator) -> 
 
 
 def test_nothing_is_sent_before_the_gate_opens(settings, simulator) -> None:
-    simulator.change(reject={"pattern": "every", "n": 5, "retry_after": 0.5})
+    simulator.change(reject={"pattern": "every", "n": 5, "retry_after": 0.8})
 
     async def later(llm: GatewayClient, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -298,7 +298,7 @@ def test_nothing_is_sent_before_the_gate_opens(settings, simulator) -> None:
     run(settings, simulator, gated)
     shut = [e.at + (e.ended or 0) for e in simulator.log if e.status == 429]
     assert shut
-    early = [e for e in simulator.log for began in shut if began + 0.1 < e.at < began + 0.5]
+    early = [e for e in simulator.log for began in shut if began + 0.4 < e.at < began + 0.8]
     assert early == []
 
 

@@ -1,4 +1,4 @@
-"""A removal of a source that was cut off before its slot was dropped is finished by removing it again."""
+"""Removing a source: under a look that does not end, and after it was cut off before its slot was dropped."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 
 from cli import removing_sources
 from cli.removing_sources import remove_source, resume_removal
-from registry import sources, tenants
+from registry import leases, sources, tenants
 from registry.clock import utc_now
 from registry.database import Registry
+from registry.errors import LeaseHeld
 from registry.schema import Source
 from registry.settings import Settings
 
@@ -90,3 +91,20 @@ def test_what_has_no_slot_or_is_another_tenant_s_is_not_found(
     cut_off_removal(registry, settings, added(registry, other))
     assert resume_removal(registry, settings, "wiki", other) is None
     assert disposed == []
+
+
+def test_a_look_that_does_not_end_keeps_no_source_from_being_removed(
+    registry: Registry, acme: str, disposed: list[str], tmp_path: Path
+) -> None:
+    settings = Settings(home=tmp_path, lease_seconds=0.2)
+    source = added(registry, acme, slot="one")
+    name, looking = leases.capture_lease(source.id), leases.Holder.current("a look that hangs")
+    with registry.write() as session:
+        token = leases.acquire(session, name, looking, 600, utc_now())
+    assert remove_source(registry, settings, source) == []
+    assert disposed == ["one"]
+    with registry.write() as session:
+        assert not leases.is_current(session, name, token), "it could still commit what it found"
+        with pytest.raises(LeaseHeld):
+            leases.acquire(session, name, looking, 600, utc_now())
+        assert sources.of_tenant(session, acme) == []
