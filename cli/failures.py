@@ -92,5 +92,6 @@ def _message(error: Exception) -> str:
 
 
 def _fields(error: Any) -> str:  # noqa: ANN401 - pydantic's error, not imported here
-    flaws = (f"HOLDFAST_{'_'.join(map(str, flaw['loc'])).upper()}: {flaw['msg']}" for flaw in error.errors())
+    prefix = "HOLDFAST_GATEWAY_" if error.title == "GatewaySettings" else "HOLDFAST_"
+    flaws = (f"{prefix}{'_'.join(map(str, flaw['loc'])).upper()}: {flaw['msg']}" for flaw in error.errors())
     return "; ".join(flaws)

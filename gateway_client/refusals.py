@@ -54,7 +54,8 @@ def _queue(found: Refusal) -> str:
 
 def _paused(found: Refusal) -> str:
     reason = f" ({found.unit})" if found.unit else ""
-    return f"{found.scope} is paused by an operator{reason}: `holdfast pause remove` lets it go on"
+    kind, _, value = found.scope.partition("=")
+    return f"{found.scope} is paused by an operator{reason}: `holdfast pause remove {kind} {value}` lets it go on"
 
 
 def _breaker(found: Refusal) -> str:

@@ -75,7 +75,7 @@ class Contract(BaseModel):
     idle_days: float = Field(
         30, gt=0, description="Days without a query after which sources count as orphaned."
     )
-    budgets: dict[str, LaneBudget] = Field(
+    budgets: dict[Literal["interactive", "batch"], LaneBudget] = Field(
         default_factory=dict, description="Monthly LLM budgets by lane (interactive, batch)."
     )
     redaction: Literal["none", "mask"] = Field("none", description="Redaction of traces and samples.")

@@ -86,10 +86,16 @@ def of_candidate(
 
 
 def of_generation(session: Session, tenant_id: str, number: int) -> list[Verdict]:
-    """The newest verdicts on a generation, whatever contract they were made under, in the order of CHECKS."""
+    """The newest verdicts on a generation, whatever contract they were made under, in the order of CHECKS.
+
+    Verdicts are on what an index holds: generations of one digest share them.
+    """
+    digest = select(Generation.digest).where(
+        Generation.tenant_id == tenant_id, Generation.number == number, Generation.digest != ""
+    )
     query = (
         select(VerdictRow)
-        .where(VerdictRow.tenant_id == tenant_id, VerdictRow.generation == number)
+        .where(VerdictRow.tenant_id == tenant_id, VerdictRow.digest == digest.scalar_subquery())
         .order_by(VerdictRow.decided_at)
     )
     newest = {row.check: row for row in session.scalars(query)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -14,6 +15,11 @@ import psycopg
 import pytest
 
 from registry.database import Registry
+
+# A shell that starts us in the background has SIGINT ignored. Dagster would have SIGTERM ignored as well then, in
+# this process and in every child of it, which then never ends.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TEMPLATE = "holdfast_template"
 _numbers = itertools.count(1)

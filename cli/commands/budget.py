@@ -43,7 +43,10 @@ def set_limit(
     reserve: Annotated[int, typer.Option(min=0, help="The part of it that batch may not touch.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Set a limit. It holds at once, in every process, for the window that runs too."""
+    """Set a limit. It holds at once, in every process, and counts from now on.
+
+    A limit that is set within a window does not count what was used before; one that is changed does.
+    """
     with operator() as op:
         budget = op.set_budget(scope, window, unit, limit, reserve)
     document = {

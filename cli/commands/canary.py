@@ -32,7 +32,8 @@ def quietly() -> None:
 @app.command("import")
 def import_canaries(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help='JSON Lines of {"query": …, "relevant": [document keys]}.')
+        Path,
+        typer.Argument(metavar="FILE", help='JSON Lines of {"query": …, "relevant": \\[document keys]}.'),
     ],
     tenant: TenantOption,
     replace: Annotated[bool, typer.Option("--replace", help="In the place of all that there are.")] = False,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.assignments import from_file, from_pairs, merged
+from cli.contract_budgets import apply_budgets
 from cli.formatting import table
 from cli.logs import configure
 from cli.opening import opened_registry, settings
@@ -71,12 +72,19 @@ def set_contract(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Change values of the contract: a new version, in force at once. It re-gates; it rebuilds nothing."""
+    """Change values of the contract: a new version, in force at once. It re-gates; it rebuilds nothing.
+
+    Budgets are limits of model calls a month, by lane (null takes one away): `holdfast budget show` tells how full
+    they are.
+    """
     values = merged(from_file(file) if file else {}, from_pairs(pairs or []))
     with opened_registry() as registry, registry.write() as session:
         found = tenants.find(session, tenant)
         before = contracts.current(session, found.id)
         contract = before.changed(merged(before.model_dump(mode="json"), values))
+        apply_budgets(
+            found.name, before, contract
+        )  # where the ledger cannot be had, the contract stays as it was
         version = contracts.store(session, found.id, contract, utc_now())
 
     def render() -> None:
@@ -89,5 +97,7 @@ def set_contract(
         console().print(f"contract of [bold]{found.name}[/bold], {said}")
         if changed:
             note("The next ingest judges by it; searches read it from now on.")
+        if "budgets" in changed:
+            note(f"Model calls are held to it from now on: holdfast budget show --scope tenant={found.name}")
 
     show(as_json, _as_json(found.name, version, contract), render)

@@ -40,6 +40,20 @@ def test_the_newest_verdicts_on_a_generation(registry: Registry) -> None:
         ]
 
 
+def test_generations_of_one_digest_share_their_verdicts(registry: Registry) -> None:
+    with registry.write() as session:
+        first = begin_generation(session, add_tenant(session), digest="d1")
+        tenant_id, told = first.tenant_id, [Verdict(CHECKS[0], True, "fine")]
+        verdicts.store(session, first, "contract", "c", told, START)
+        first.status = "live"
+        second = begin_generation(session, tenant_id, digest="d1")
+        verdicts.store(session, second, "contract", "c", told, START)
+        other = begin_generation(session, tenant_id, digest="")
+        for generation in (first, second):
+            assert verdicts.of_generation(session, tenant_id, generation.number) == told
+        assert verdicts.of_generation(session, tenant_id, other.number) == []
+
+
 def test_a_check_that_is_not_blocking_does_not_hold_back() -> None:
     assert Verdict("c", False, "").holds_back
     assert not Verdict("c", False, "", blocking=False).holds_back

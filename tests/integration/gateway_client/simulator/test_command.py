@@ -103,7 +103,7 @@ def test_a_file_of_settings_with_options_on_top(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_use(options: list[str]) -> None:
-    command = [sys.executable, "-m", "cli", "simulate-provider", "--json", *options]
+    command = [sys.executable, "-m", "cli", "simulate-provider", "--json", "--port", "0", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2, done.stderr
     assert json.loads(done.stdout)["error"]["message"]
