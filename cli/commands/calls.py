@@ -35,7 +35,7 @@ def calls(
 
     def render() -> None:
         if not found:
-            note("No call was made yet.")
+            note("No call was made yet." if tenant is None and outcome is None else "No such call was made.")
             return
         columns = (
             "started",

@@ -40,6 +40,9 @@ def ingest(tenant: TenantOption, as_json: Json = False) -> None:
 def _print(outcome: dict[str, Any]) -> None:
     print_outcome(outcome)
     if outcome["status"] == "published":
+        if quarantined := outcome["documents"]["quarantined"]:
+            listed = f"holdfast deadletter list --tenant {outcome['tenant']}"
+            warn(f"{quarantined} of the documents are in quarantine: {listed}")
         note(f"Next: holdfast search QUERY --tenant {outcome['tenant']}")
 
 
