@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 from pathlib import Path
 
 from pydantic import Field
@@ -54,7 +53,6 @@ class GatewaySettings(BaseSettings):
         return self.url or f"sqlite:///{home / 'gateway.sqlite3'}"
 
 
-@lru_cache(maxsize=1)
 def gateway_settings() -> GatewaySettings:
-    """The process's settings, read once."""
+    """The settings of the environment, as it is now."""
     return GatewaySettings()

@@ -111,7 +111,7 @@ def fault(text: str, **more: Any) -> dict[str, Any]:
 
 
 def test_an_answer_names_who_gave_it_and_what_it_cost(settings, simulator) -> None:
-    found = run(settings, simulator, lambda llm: llm.chat(**HELLO, user="ada", document_ids=["d1"]))
+    found = run(settings, simulator, lambda llm: llm.chat(**HELLO, user="zoltan", document_ids=["d1"]))
     assert (found.model, found.provider, found.stored) == (
         "sim-alone",
         "simulated-openai",
@@ -119,7 +119,7 @@ def test_an_answer_names_who_gave_it_and_what_it_cost(settings, simulator) -> No
     ) or found.text
     assert found.record.cost > 0
     assert found.record.document_ids == ["d1"]
-    assert "ada" not in found.record.to_json()
+    assert "zoltan" not in found.record.to_json()
 
 
 def test_calls_and_spend_are_told(settings, simulator, operator) -> None:
