@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, TypeVar
@@ -22,12 +23,12 @@ LONGEST_KEY = 200
 
 P = ParamSpec("P")
 S = TypeVar("S")
-O = TypeVar("O")  # noqa: E741
+Options = TypeVar("Options")
 R = TypeVar("R")
 
 
 @dataclass(kw_only=True)
-class CallOptions:
+class CallOptions(ABC):
     """What every call may say: who calls, on whose account, and for how long.
 
     `deadline` is in seconds, for the whole call. `max_cost` caps this call, `max_run_cost` all calls of `run`
@@ -66,9 +67,9 @@ class CallOptions:
         """The record of a call that is about to begin."""
         return Record(self.request_id or new_id(), self.trace_parent)
 
+    @abstractmethod
     def request(self) -> ChatRequest | EmbeddingRequest:
         """What is asked of the model. Raises InvalidCall."""
-        raise NotImplementedError
 
 
 @dataclass(kw_only=True)
@@ -144,11 +145,11 @@ class EmbedOptions(CallOptions):
 
 
 def takes(
-    options: Callable[P, O],
-) -> Callable[[Callable[[S, O], R]], Callable[Concatenate[S, P], R]]:
+    options: Callable[P, Options],
+) -> Callable[[Callable[[S, Options], R]], Callable[Concatenate[S, P], R]]:
     """A method of one object of options, called with the options themselves, by name."""
 
-    def taking(method: Callable[[S, O], R]) -> Callable[Concatenate[S, P], R]:
+    def taking(method: Callable[[S, Options], R]) -> Callable[Concatenate[S, P], R]:
         @functools.wraps(method)
         def called(self: S, /, *args: P.args, **named: P.kwargs) -> R:
             return method(self, options(*args, **named))

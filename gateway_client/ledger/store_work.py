@@ -34,7 +34,10 @@ class StoreWork:
     async def result(self, submitted: Future[T], seconds: float | None = STORE_SECONDS) -> T:
         """The future's result; cancelling the wait does not cancel what was submitted. Raises StoreUnavailable."""
         try:
-            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(submitted)), seconds)
+            # Not `asyncio.wait_for`: before Python 3.12 it swallows a cancellation that comes together with the
+            # result, and whoever was cancelled goes on.
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(asyncio.wrap_future(submitted))
         except TimeoutError as error:
             submitted.cancel()
             raise StoreUnavailable(

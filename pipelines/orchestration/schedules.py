@@ -4,12 +4,11 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from pipelines.ingestion.due import due_tenants
+from pipelines.orchestration.asking import run_requests
 from pipelines.orchestration.canary_batch import daily_canaries_of_all
 from pipelines.orchestration.jobs import daily_canaries, daily_owners, ingest
 from pipelines.orchestration.partitions import served_tenants, synchronise
 from pipelines.orchestration.resources import IngestionResource
-from registry import runs
 
 # A run costs seconds before it asks anything: beyond this many tenants they share one.
 RUNS_A_DAY = 20
@@ -28,11 +27,7 @@ def ingest_schedule(
     """A run for each tenant that has something to apply."""
     parts = ingestion.get()
     synchronise(context.instance, parts.registry)
-    for due in due_tenants(parts.registry, parts.configuration, parts.clock):
-        with parts.registry.write() as session:
-            key = runs.next_run_key(session, due.tenant_id, due.identity, parts.clock())
-        if key is not None:
-            yield dg.RunRequest(run_key=key, partition_key=due.tenant_id)
+    yield from run_requests(parts)
 
 
 # The two canary schedules look at the same moment and one of them asks for runs: a schedule has one job.

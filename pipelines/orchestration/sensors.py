@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from pipelines.alerts.delivery import deliver_all
-from pipelines.ingestion.due import due_tenants
+from pipelines.orchestration.asking import run_requests
 from pipelines.orchestration.jobs import ingest
 from pipelines.orchestration.partitions import synchronise
 from pipelines.orchestration.resources import IngestionResource
-from registry import alerts, runs
+from registry import alerts
 
 RUNS_A_TICK = 25
 
@@ -26,16 +26,7 @@ def source_changes(
     """Reads the registry only: capturing is the capturer's."""
     parts = ingestion.get()
     synchronise(context.instance, parts.registry)
-    requests: list[dg.RunRequest] = []
-    # Those that were asked for before, and wait for their next try, take nobody's place.
-    for due in due_tenants(parts.registry, parts.configuration, parts.clock):
-        if len(requests) == RUNS_A_TICK:
-            break
-        with parts.registry.write() as session:
-            key = runs.next_run_key(session, due.tenant_id, due.identity, parts.clock())
-        if key is not None:
-            requests.append(dg.RunRequest(run_key=key, partition_key=due.tenant_id))
-    return dg.SensorResult(run_requests=requests)
+    return dg.SensorResult(run_requests=run_requests(parts, RUNS_A_TICK))
 
 
 @dg.sensor(
