@@ -1,4 +1,4 @@
-"""Erasing a tenant: its rows in one transaction, then its indices and mirrors, then its partition.
+"""Erasing a tenant: its calls of models, its rows in one transaction, then its indices and mirrors, its partition.
 
 Once the rows are gone nothing is served, and nothing remembers what else there was. Files that a killed erasure
 left are therefore found from the other side: folders of erased tenants, mirrors that no source reads.
@@ -17,6 +17,9 @@ from sqlalchemy import or_, select
 from cli.opening import mirrors
 from cli.partitions import synchronise_partitions
 from cli.removing_sources import remove_slots
+from gateway_client.operating import operator
+from gateway_client.settings import gateway_settings
+from gateway_client.store.opening import is_there
 from pipelines.source_costs import index_bytes
 from registry import tenants
 from registry.crash_points import crash_point
@@ -58,6 +61,8 @@ def erase_tenant(registry: Registry, settings: Settings, tenant: Tenant) -> Eras
     size = index_bytes(settings, tenant.id)
     for left in remove_slots(registry, settings, tenant.id):
         log.warning("%s", left)
+    _forget_calls(tenant.name)
+    crash_point("erase:calls-forgotten")
     with registry.write() as session:
         tenants.erase(session, tenants.find(session, tenant.id))
     crash_point("erase:after-commit")
@@ -67,6 +72,16 @@ def erase_tenant(registry: Registry, settings: Settings, tenant: Tenant) -> Eras
     crash_point("erase:mirrors-removed")
     synchronise_partitions(settings, registry)
     return Erased(tenant.name, tenant.id, "erased", count, size, still_open)
+
+
+def _forget_calls(tenant: str) -> None:
+    """Before its rows go: a gateway's store that cannot be reached stops the erasure while it can be asked for again.
+
+    A tenant that is given the name later starts with nothing of this one. Raises StoreUnavailable.
+    """
+    if is_there(gateway_settings().store):
+        with operator() as op:
+            op.forget_tenant(tenant)
 
 
 def resume_erasure(registry: Registry, settings: Settings, name_or_id: str) -> Erased | None:

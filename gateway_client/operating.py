@@ -10,8 +10,10 @@ from gateway_client.catalogue import Catalogue
 from gateway_client.ledger import bill, budgets, reports
 from gateway_client.ledger.bill import Reconciled
 from gateway_client.ledger.budgets import Use
+from gateway_client.ledger.forgetting import Forgotten, forget_tenant
 from gateway_client.ledger.terms import TermsCache
 from gateway_client.ledger.transactions import Transactions
+from gateway_client.pools.breaker import Breaker
 from gateway_client.pools.declared import PoolConfig
 from gateway_client.pools.from_catalogue import declared_pools, monthly_caps
 from gateway_client.scopes import Budget, Span, Unit
@@ -39,7 +41,7 @@ class Operator:
         return self._database.read(lambda c: budgets.show_budgets(c, self._database.now(c)))
 
     def set_pool(self, name: str, changes: dict[str, object]) -> PoolConfig:
-        """Change a pool's promises. Raises InvalidBudget."""
+        """Change a pool's promises; one that is not there is made. Raises InvalidBudget."""
         return self._database.write(lambda c: budgets.set_pool(c, name, changes))
 
     def declare(self, catalogue: Catalogue) -> None:
@@ -73,13 +75,17 @@ class Operator:
         return self._database.read(lambda c: reports.spend(c, by, window, self._database.now(c)))
 
     def calls(self, **chosen: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - as reports.calls
-        """The newest calls."""
+        """The newest calls, with their attempts."""
         return self._database.read(lambda c: reports.calls(c, **chosen))
 
     def reconcile(self, lines: Sequence[str], complete_until: float | None = None) -> Reconciled:
         """Correct what is unknown from a bill's lines. Raises InvalidBill."""
         found = bill.read_bill(lines)
         return bill.reconcile(self._database, found, complete_until)
+
+    def forget_tenant(self, tenant: str) -> Forgotten:
+        """Wipe what is stored of a tenant but its spend, and drop its limits and pauses."""
+        return forget_tenant(self._database, tenant)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -98,7 +104,7 @@ def operator(settings: GatewaySettings | None = None) -> Iterator[Operator]:
 
 
 def _pool(now: float, name: str, declared: PoolConfig, state: Any, held: Any, waiting: Any) -> dict[str, Any]:  # noqa: ANN401
-    breakers = {key: {"state": one.state, "wait": one.wait(now)} for key, one in state.breakers.items()}
+    breakers = {key: _breaker(one, now) for key, one in state.breakers.items()}
     return {
         "pool": name,
         "declared": declared.model_dump(),
@@ -114,3 +120,10 @@ def _pool(now: float, name: str, declared: PoolConfig, state: Any, held: Any, wa
             key: {"limit": one.limit, "remaining": one.remaining} for key, one in state.learned.items()
         },
     }
+
+
+def _breaker(breaker: Breaker, now: float) -> dict[str, Any]:
+    """As it is now: what is stored as open lets a probe through once its time is over, which is half open."""
+    wait = breaker.wait(now)
+    state = "half_open" if breaker.state == "open" and not wait else breaker.state
+    return {"state": state, "wait": round(wait, 3)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -14,6 +16,12 @@ def open_database(url: str, *, durable: bool = False) -> Database:
     database = _database(url, durable)
     database.migrate()
     return database
+
+
+def is_there(url: str) -> bool:
+    """Whether anybody ever opened the store at a URL, as far as can be told without opening it."""
+    found = make_url(url)
+    return found.get_backend_name() != "sqlite" or Path(found.database or "").is_file()
 
 
 def _database(url: str, durable: bool) -> Database:

@@ -150,6 +150,8 @@ budget = Table(
     # The part of the limit that batch leaves for interactive calls.
     Column("reserve", BigInteger, nullable=False),
     UniqueConstraint("scope", "window", "unit"),
+    # Counters are named by it: a limit that is set anew counts anew.
+    sqlite_autoincrement=True,
 )
 
 # One scope in one window. `floor` is what was in use when a limit was lowered beneath it.

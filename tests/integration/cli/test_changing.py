@@ -93,6 +93,24 @@ def test_erasing_leaves_nothing_of_a_tenant(changeable: Home) -> None:
     assert changeable("doctor", "--json").status == 0
 
 
+def test_erasing_wipes_what_the_gateway_keeps_of_a_tenant(changeable: Home) -> None:
+    """Its limits, those of its contract among them, and its pauses; another's stay."""
+    assert changeable("tenant", "create", "globex", "--json").status == 0
+    for tenant in ("acme", "globex"):
+        limit = (f"tenant={tenant}", "5", "--window", "day", "--unit", "tokens")
+        assert changeable("budget", "set", *limit, "--json").status == 0
+    assert changeable("contract", "set", "-t", "acme", "budgets.batch.tokens=9", "--json").status == 0
+    assert changeable("tenant", "erase", "acme", "--yes", "--json").status == 0
+    left = changeable("budget", "show", "--json").document
+    assert {budget["scope"] for budget in left} == {"tenant=globex"}
+    assert changeable("tenant", "create", "acme", "--json").status == 0
+
+
+def test_erasing_makes_no_gateway_where_there_was_none(changeable: Home) -> None:
+    assert changeable("tenant", "erase", "acme", "--yes", "--json").status == 0
+    assert not list(changeable.path.glob("gateway*"))
+
+
 def listed(home: Home) -> list[dict[str, object]]:
     return list(home("document", "list", "--tenant", "acme", "--json").document)
 

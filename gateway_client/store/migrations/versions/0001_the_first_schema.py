@@ -90,6 +90,7 @@ def upgrade() -> None:
         sa.Column("reserve", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_budget")),
         sa.UniqueConstraint("scope", "window", "unit", name=op.f("uq_budget_scope_window_unit")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "call",
