@@ -1,7 +1,8 @@
 """What the client costs beside bare httpx: both called in random order, open loop, by one process and by four.
 
-With HOLDFAST_LITELLM_PYTHON, a Python that has LiteLLM, its Router is called in the same way. Times are of whole calls
-to a provider that answers at once, so that what is measured is the client; the loop's lag is that of a 5 ms tick.
+With HOLDFAST_LITELLM_PYTHON, a Python that has LiteLLM, its Router is called in the same way: plain, and with limits
+and a budget of its own. Times are of whole calls to a provider that answers at once, so that what is measured is the
+client; the loop's lag is that of a 5 ms tick.
 """
 
 from __future__ import annotations
@@ -48,23 +49,26 @@ def _measure(url: str, processes: int, calls: int, rate: float) -> None:
         "loop_lag_p99_ms": float(np.percentile(lag, 99)) * 1000,
     }
     if python := os.environ.get("HOLDFAST_LITELLM_PYTHON"):
-        theirs, beside, _ = _times(
-            [python, str(ROOT / "benchmarks/gateway_overhead_litellm.py")], url, processes, calls, rate
-        )
-        more["litellm_paired_median_ms"] = float(np.median(theirs - beside)) * 1000
-        more["litellm_p99_difference_ms"] = (
-            float(np.percentile(theirs, 99) - np.percentile(beside, 99)) * 1000
-        )
+        command = [python, str(ROOT / "benchmarks/gateway_overhead_litellm.py")]
+        for name, limits in (("litellm", False), ("litellm_with_limits", True)):
+            theirs, beside, _ = _times(command, url, processes, calls, rate, limits=limits)
+            more[f"{name}_paired_median_ms"] = float(np.median(theirs - beside)) * 1000
+            more[f"{name}_p99_difference_ms"] = (
+                float(np.percentile(theirs, 99) - np.percentile(beside, 99)) * 1000
+            )
     report(
         f"gateway: overhead, {processes} process{'es' if processes > 1 else ''} at {rate:g}/s",
         float(np.median(ours)), float(np.median(bare)), "median <= 4 ms, p99 <= 15 ms, lag <= 5 ms", **more,
     )  # fmt: skip
 
 
-def _times(command: list[str], url: str, processes: int, calls: int, rate: float) -> tuple[Any, Any, Any]:
+def _times(
+    command: list[str], url: str, processes: int, calls: int, rate: float, *, limits: bool = False
+) -> tuple[Any, Any, Any]:
     """Seconds of the client's calls, of bare ones, and of the loop's lag, of several processes at once."""
     with tempfile.TemporaryDirectory(prefix="hf-") as folder:
-        plan = {"store": f"sqlite:///{folder}/gateway.sqlite3", "provider": url, "calls": calls, "rate": rate}
+        store = f"sqlite:///{folder}/gateway.sqlite3"
+        plan = {"store": store, "provider": url, "calls": calls, "rate": rate, "limits": limits}
         running = [
             subprocess.Popen(
                 [*command, json.dumps({**plan, "seed": seed})], cwd=ROOT, stdout=subprocess.PIPE, text=True
