@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from gateway_client.errors import ClientClosed, DeadlineExceeded, GatewayError, 
 from gateway_client.gates import Gates, announced
 from gateway_client.lanes import Lane
 from gateway_client.ledger.calls import Claimed
+from gateway_client.ledger.duties import Duties
 from gateway_client.ledger.entries import Answer, Ask, CallRow, Effect, Ending, Notices, Settlement, new_id
 from gateway_client.ledger.neighbours import Neighbours
 from gateway_client.ledger.settling import Settling
@@ -50,7 +51,7 @@ class Ledger:
         self._waiters = Waiters()
         self._settling = Settling(self.settle)
         self._timers = Timers(self._pump)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._duties = Duties()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._looking = False
@@ -61,8 +62,9 @@ class Ledger:
         self._loop = asyncio.get_running_loop()
         self.gates = Gates(self._loop)
         await self._work.ask(Priority.LOOK, lambda: self._sign_on(pools, monthly_caps))
-        for duty in (self._watch_peers(), self._poll(), self._tidy()):
-            self._start(duty)
+        self._duties.every(LIVENESS_SECONDS, lambda: self._work.ask(Priority.LOOK, self._recover))
+        self._duties.every(POLL_SECONDS, self._poll)
+        self._duties.every(TIDY_SECONDS, lambda: self._work.ask(Priority.BATCH, self._transactions.tidy))
 
     def _sign_on(self, pools: dict[str, PoolConfig], monthly_caps: dict[str, int] | None) -> None:
         self._presence.appear(self._woken)
@@ -203,9 +205,7 @@ class Ledger:
         self._closed = True
         self._timers.cancel()
         self._waiters.fail(ClientClosed("the gateway client was closed while the call waited"))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._duties.end()
         # What is being settled must not be cleared up as if it were lost.
         self._settling.again()
         await self._work.finish()
@@ -271,7 +271,7 @@ class Ledger:
         if self._looking or self._closed or not self._waiters:
             return
         self._looking = True
-        self._start(self._look_once())
+        self._duties.once(self._look_once())
 
     async def _look_once(self) -> None:
         try:
@@ -286,32 +286,13 @@ class Ledger:
         if not self._closed:
             self._submit(Priority.LOOK, lambda: self._transactions.pump(pool))
 
-    def _start(self, duty: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(duty)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _watch_peers(self) -> None:
-        while True:
-            await asyncio.sleep(LIVENESS_SECONDS)
-            with contextlib.suppress(GatewayError):
-                await self._work.ask(Priority.LOOK, self._recover)
-
     def _recover(self) -> None:
         self._tell(self._transactions.recover(self._presence))
         if all(peer.id != self.worker for peer in self._neighbours.all()):
             self._transactions.register(self._presence, os.getpid(), socket.gethostname()[:200])
 
     async def _poll(self) -> None:
-        while True:
-            await asyncio.sleep(POLL_SECONDS)
-            self._look()
-            self._settling.again()
-            for pool in set(self._waiters.pools()):
-                self._pump(pool)
-
-    async def _tidy(self) -> None:
-        while True:
-            await asyncio.sleep(TIDY_SECONDS)
-            with contextlib.suppress(GatewayError):
-                await self._work.ask(Priority.BATCH, self._transactions.tidy)
+        self._look()
+        self._settling.again()
+        for pool in set(self._waiters.pools()):
+            self._pump(pool)
