@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from registry import changelog, generations
@@ -92,24 +92,8 @@ def _apply(
 
 def _deleted_since(session: Session, tenant_id: str, pin: PinnedAt, after_seq: int) -> set[str]:
     """Keys that were deleted between the base and the pin, also where a document came back under them."""
-    query = (
-        select(Change.key)
-        .join(
-            TenantCommit,
-            (TenantCommit.scope == Change.scope)
-            & (TenantCommit.source_id == Change.source_id)
-            & (TenantCommit.seq == Change.seq),
-        )
-        .where(
-            Change.scope == tenant_id,
-            Change.source_id == pin.source_id,
-            Change.seq > after_seq,
-            Change.seq <= pin.seq,
-            Change.op == "delete",
-            or_(Change.moved, TenantCommit.hold.in_(("", "confirmed"))),
-        )
-    )
-    return set(session.scalars(query))
+    applied = or_(Change.moved, TenantCommit.hold.in_(("", "confirmed")))
+    return set(session.scalars(_deletions(tenant_id, pin).where(Change.seq > after_seq, applied)))
 
 
 def _kept_against_deletion(session: Session, tenant_id: str, pin: PinnedAt) -> set[str]:
@@ -122,21 +106,21 @@ def _kept_against_deletion(session: Session, tenant_id: str, pin: PinnedAt) -> s
         later.seq > Change.seq,
         later.seq <= pin.seq,
     )
-    query = (
-        select(Change.key)
-        .join(
-            TenantCommit,
-            (TenantCommit.scope == Change.scope)
-            & (TenantCommit.source_id == Change.source_id)
-            & (TenantCommit.seq == Change.seq),
-        )
-        .where(
-            Change.scope == tenant_id,
-            Change.source_id == pin.source_id,
-            Change.seq <= pin.seq,
-            Change.op == "delete",
-            TenantCommit.hold == "rejected",
-            ~came_back.exists(),
-        )
+    rejected = TenantCommit.hold == "rejected"
+    return set(session.scalars(_deletions(tenant_id, pin).where(rejected, ~came_back.exists())))
+
+
+def _deletions(tenant_id: str, pin: PinnedAt) -> Select[str]:
+    """Keys of a source's deletions up to the pin, each beside the tenant's commit that it came with."""
+    own_commit = (
+        (TenantCommit.scope == Change.scope)
+        & (TenantCommit.source_id == Change.source_id)
+        & (TenantCommit.seq == Change.seq)
     )
-    return set(session.scalars(query))
+    deleted = (
+        Change.scope == tenant_id,
+        Change.source_id == pin.source_id,
+        Change.seq <= pin.seq,
+        Change.op == "delete",
+    )
+    return select(Change.key).join(TenantCommit, own_commit).where(*deleted)
