@@ -1,12 +1,13 @@
 """The gate and the daily canaries as Dagster asset checks: the only place here that imports Dagster."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import dagster as dg
 
 from canaries.daily import DailyResult
+from canaries.naming import expected, in_words
 from registry.verdicts import CHECKS, Verdict
 
 DESCRIPTIONS = {
@@ -52,9 +53,27 @@ def check_result(verdict: Verdict) -> dg.AssetCheckResult:
         asset_key="candidate_index",
         passed=verdict.passed,
         severity=dg.AssetCheckSeverity.ERROR if verdict.blocking else dg.AssetCheckSeverity.WARN,
-        description=verdict.summary,
-        metadata=numbers,
+        description=_described(verdict.summary, verdict.details.get("red_canaries", ())),
+        metadata={**numbers, **_named(verdict.details.get("red_canaries", ()))},
     )
+
+
+def _described(summary: str, red: Sequence[Mapping[str, Any]]) -> str:
+    """A summary with the canaries behind it, in words: an id says nothing to whoever wrote the question."""
+    return "\n".join([summary, *(f"- {in_words(one)}" for one in red)])
+
+
+def _named(red: Sequence[Mapping[str, Any]]) -> dict[str, dg.TableMetadataValue]:
+    """Red canaries as a table of the UI."""
+    if not red:
+        return {}
+    rows = [
+        dg.TableRecord(
+            {"question": one["query"], "expects": expected(one), "why": one["why"], "canary": one["id"]}
+        )
+        for one in red
+    ]
+    return {"red canaries": dg.MetadataValue.table(rows)}
 
 
 def candidate_checks(partitions: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
@@ -84,8 +103,11 @@ def live_recall_result(result: DailyResult) -> dg.AssetCheckResult:
         check_name="live_canary_recall",
         passed=result.passed,
         severity=severity,
-        description="; ".join(result.faults) or f"{result.status}: {result.queries} canaries asked",
-        metadata=daily_metadata(result),
+        description=_described(
+            "; ".join(result.faults) or f"{result.status}: {result.queries} canaries asked",
+            result.red_canaries,
+        ),
+        metadata={**daily_metadata(result), **_named(result.red_canaries)},
     )
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from canaries.asking import Asked, ask, earlier, lost
 from canaries.checks.recall import below_floor
 from canaries.errors import CanaryCrashed
+from canaries.naming import red_canaries
 from registry import alerts, canaries, contracts, generations, publication, tenants
 from registry.canaries import Question
 from registry.clock import Clock
@@ -28,7 +29,10 @@ from retrieval.search.searcher import Searcher
 
 @dataclass(frozen=True, slots=True)
 class DailyResult:
-    """One day's asking. `passed` is False where a floor broke or an answer was lost unexplained."""
+    """One day's asking. `passed` is False where a floor broke or an answer was lost unexplained.
+
+    `red_canaries` are those behind the faults, by question and documents (canaries/naming.py).
+    """
 
     tenant: str
     generation: int | None
@@ -40,6 +44,7 @@ class DailyResult:
     mrr: float | None = None
     k: int = 10
     lost: tuple[str, ...] = ()
+    red_canaries: tuple[dict[str, Any], ...] = ()
     faults: tuple[str, ...] = ()
     rolled_back_to: int | None = None
     details: dict[str, Any] = field(default_factory=dict)
@@ -108,6 +113,7 @@ def _judge(
         mrr=asked.mrr,
         k=contract.k,
         lost=tuple(missing),
+        red_canaries=tuple(red_canaries(questions, asked, missing, failed=bool(faults))),
         faults=tuple(faults),
     )
     return _record(registry, live, contract, questions, asked, result, clock)
@@ -167,7 +173,12 @@ def _alert(session: Session, live: Generation, result: DailyResult, now: datetim
         live.tenant_id,
         "canary_failed",
         f"canaries of tenant {result.tenant}, generation {live.number}: {'; '.join(result.faults)}",
-        {"generation": live.number, "day": now.date().isoformat(), "lost": list(result.lost)},
+        {
+            "generation": live.number,
+            "day": now.date().isoformat(),
+            "lost": list(result.lost),
+            "red_canaries": list(result.red_canaries),
+        },
         now,
     )
 

@@ -7,17 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import takewhile
 from typing import Literal
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cli.erasure import leftovers
-from cli.formatting import build_progress, plural, size, span, without_password
+from cli.formatting import build_progress, plural, size, span, when, without_password
 from cli.overview import TenantOverview, index_bytes, overview
 from pipelines.capture.health import in_quarantine, quarantine
 from pipelines.ownership import OwnedSource, owned_sources
-from registry import builds, changelog, contracts, generations, models, slots, sources, tenants
+from registry import builds, changelog, contracts, generations, models, slots, sources, tenants, verdicts
 from registry.database import Registry
 from registry.errors import SchemaOutdated
 from registry.schema import Alert, EmbeddingModel, Tenant
@@ -30,6 +31,7 @@ from retrieval.opening import open_store
 Colour = Literal["green", "yellow", "red"]
 # The delivering sensor runs every 15 seconds: what is older waits for somebody to run it.
 LATE_ALERT_SECONDS = 300.0
+JUDGED = ("live", "retained", "retired", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ def _tenant(
         commits = plural(seen.held_deletions, "commit")
         said = f"{commits} wait for a person: holdfast deletion list --tenant {name}"
         yield Finding(name, "deletions", "red", said)
+    yield from _rejected(session, tenant, now)
     yield from _quarantine(session, tenant)
     yield from _build(session, tenant, now)
     if seen.live_generation and not seen.canaries:
@@ -177,6 +180,22 @@ def _retained(session: Session, store: GenerationStore, tenant: Tenant) -> Itera
             store.open(GenerationRef(tenant.id, generation.number)).close()
         except RetrievalError as error:
             yield Finding(tenant.name, "retained", "red", str(error))
+
+
+def _rejected(session: Session, tenant: Tenant, now: datetime) -> Iterator[Finding]:
+    """The newest candidates, where the gate refused them and nothing was published since."""
+    judged = generations.of_tenant(session, tenant.id, JUDGED)
+    refused = list(takewhile(lambda generation: generation.status == "rejected", judged))
+    if not refused:
+        return
+    newest, since = refused[0], refused[-1].created_at
+    found = verdicts.of_generation(session, tenant.id, newest.number)
+    red = ", ".join(verdict.name for verdict in found if verdict.holds_back) or "its checks"
+    many = f" and {plural(len(refused) - 1, 'candidate')} before it" if len(refused) > 1 else ""
+    said = f"generation {newest.number}{many} rejected by {red}"
+    age = f"since {when(since)} UTC ({span((now - since).total_seconds())}) nothing was published"
+    then = f"holdfast generations --tenant {tenant.name}; holdfast ingest --tenant {tenant.name} says what is red"
+    yield Finding(tenant.name, "candidate", "red", f"{said}; {age}: {then}")
 
 
 def _quarantine(session: Session, tenant: Tenant) -> Iterator[Finding]:

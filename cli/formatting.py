@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from cli.tables import FittedTable, Heading
+
 if TYPE_CHECKING:
     from registry.builds import Build
 
@@ -98,19 +100,10 @@ def short(position: str, length: int = 12) -> str:
     return position[:length] if re.fullmatch(r"[0-9a-f]{40,64}", position) else position
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> Table:
-    """A plain table. A column that begins with `#` is of numbers; text folds instead of being cut."""
-    made = Table(
-        title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False
-    )
-    for column in columns:
-        numeric = column.startswith("#")
-        made.add_column(
-            column.removeprefix("#"), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric
-        )
-    for row in rows:
-        made.add_row(*(_cell(value) for value in row))
-    return made
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = "") -> FittedTable:
+    """A plain table that fits the terminal. Columns are marked as `Heading.of` says: `#`, `~`, `?`."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    return FittedTable([Heading.of(column) for column in columns], cells, caption)
 
 
 def facts(pairs: Iterable[tuple[str, Any]]) -> Table:

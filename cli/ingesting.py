@@ -17,7 +17,7 @@ from pipelines.build.progress import Progress
 from pipelines.capture.health import source_health
 from pipelines.errors import IngestBusy
 from pipelines.ingestion.outcome import check_json
-from registry import generations, leases, runs, tenants, verdicts
+from registry import contracts, deletions, generations, leases, runs, tenants, verdicts
 from registry.clock import utc_now
 from registry.database import Registry
 from registry.schema import Lease, Tenant
@@ -26,6 +26,7 @@ from registry.settings import Settings
 if TYPE_CHECKING:
     from dagster import ExecuteInProcessResult
     from dagster_shared.error import SerializableErrorInfo
+    from sqlalchemy.orm import Session
 
 log = logging.getLogger("holdfast.ingest")
 
@@ -62,8 +63,26 @@ def ingest(
     outcome["seconds"] = round(time.perf_counter() - started, 3)
     deliver_all(registry, utc_now)
     with registry.read() as session:
+        outcome["held_deletions"] = _held(session, tenant.id) if outcome["held"] else []
         health = source_health(session, tenant.id, utc_now())
     return Ingested(outcome, [f"{source.name}: {source.summary}" for source in health if not source.healthy])
+
+
+def _held(session: Session, tenant_id: str) -> list[dict[str, Any]]:
+    """Commits whose deletions wait: what each would take away of how many documents that are live."""
+    live = generations.live(session, tenant_id)
+    share = contracts.current(session, tenant_id).mass_deletion_share
+    return [
+        {
+            "source": held.source,
+            "position": held.commit.position,
+            "committed_at": held.commit.committed_at,
+            "deletes": len(held.documents),
+            "of": generations.count_documents(session, tenant_id, live.number, held.source_id) if live else 0,
+            "allowed_share": share,
+        }
+        for held in deletions.held(session, tenant_id)
+    ]
 
 
 def _refuse_busy(lease: Lease | None, tenant: Tenant) -> None:

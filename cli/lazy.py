@@ -72,4 +72,13 @@ def load(name: str) -> Any:  # noqa: ANN401 - Typer's commands have no public ty
     """The command of this name. It is a group where its module has more than one."""
     command = get_command(import_module(f"cli.commands.{name.replace('-', '_')}").app)
     command.name = name
+    _flow(command)
     return command
+
+
+def _flow(command: Any) -> None:  # noqa: ANN401
+    """Let help texts wrap at the terminal's width: Typer keeps the line breaks within a docstring's paragraphs."""
+    paragraphs = (command.help or "").split("\n\n")
+    command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    for inner in getattr(command, "commands", {}).values():
+        _flow(inner)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, TypeVar
 
@@ -20,6 +20,11 @@ from gateway_client.records import Record, hashed
 OnUnknown = Literal["fail", "buy"]
 Given = Mapping[str, Any] | Message
 LONGEST_KEY = 200
+# What a caller meets most, in words; pydantic's own speak of its validation.
+_PLAIN = {
+    "too_short": "empty, at least {min_length} is needed",
+    "string_too_short": "empty, at least {min_length} character is needed",
+}
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -138,8 +143,11 @@ class EmbedOptions(CallOptions):
     feature: str = "embed"
 
     def request(self) -> EmbeddingRequest:
+        # A string has letters, which would be embedded one by one.
+        if isinstance(self.texts, str) or not isinstance(self.texts, Iterable):
+            raise InvalidCall(f"texts must be a list of strings, not {type(self.texts).__name__}")
         try:
-            return EmbeddingRequest(self.model, tuple(self.texts), self.dimensions)
+            return EmbeddingRequest(model=self.model, texts=tuple(self.texts), dimensions=self.dimensions)
         except ValidationError as invalid:
             raise InvalidCall(_told(invalid)) from invalid
 
@@ -167,4 +175,6 @@ def _told(invalid: ValidationError | TypeError) -> str:
     if isinstance(invalid, TypeError):
         return f"the request cannot be read: {invalid}"
     first = invalid.errors(include_url=False, include_input=False)[0]
-    return f"the request cannot be sent: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+    plain = _PLAIN.get(first["type"])
+    said = first["msg"] if plain is None else plain.format_map(first["ctx"])
+    return f"the request cannot be sent: {'.'.join(map(str, first['loc']))}: {said}"

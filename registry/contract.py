@@ -47,7 +47,7 @@ class Contract(BaseModel):
         0.1, description="Share of chunks that may go without a deletion or an edit to explain it."
     )
     mass_deletion_share: Share = Field(
-        0.2, description="Share of a source's documents whose deletion waits for a person."
+        0.2, description="Share of what is served of a source whose deletion waits for a person."
     )
     quarantine_share: Share = Field(
         0.1, description="Share of documents in quarantine that turns a check red."

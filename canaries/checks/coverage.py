@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from canaries.asking import known_documents
 from canaries.checks.candidate import CandidateUnderTest
+from canaries.naming import absent_canaries
 from registry.verdicts import Verdict
 
 NAME = "canary_coverage"
@@ -29,6 +30,7 @@ def check(under_test: CandidateUnderTest) -> Verdict:
         "absent": len(absent),
         "covered": covered,
         "examples": [question.id for question in absent[:SHOWN]],
+        "red_canaries": absent_canaries(absent),
     }
     if not counted:
         text = f"unguarded: the documents of all {len(questions)} canaries are deleted"

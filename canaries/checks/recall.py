@@ -6,6 +6,7 @@ import logging
 
 from canaries.asking import Asked, ask, earlier, lost
 from canaries.checks.candidate import CandidateUnderTest
+from canaries.naming import red_canaries
 from registry import canaries
 from registry.contract import Contract
 from registry.verdicts import Verdict
@@ -101,6 +102,7 @@ def _verdict(under_test: CandidateUnderTest, candidate: Asked, live: Asked | Non
             "excused": len(candidate.answers) - candidate.counted,
             "lost": worse[:SHOWN],
             "lost_queries": len(worse),
+            "red_canaries": red_canaries(under_test.questions, candidate, worse, failed=bool(faults)),
         },
     )
 

@@ -8,10 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from cli.formatting import table
+from cli.known_names import refuse_unknown_in_scope
 from cli.logs import configure
 from cli.opening import settings
 from cli.options import Json, commands
 from cli.output import console, note, show
+from cli.tables import Heading
 from gateway_client.ledger.budgets import Use
 from gateway_client.operating import operator
 from gateway_client.scopes import Span, Unit
@@ -26,7 +28,14 @@ Scope = Annotated[
     ),
 ]
 Per = Annotated[Span, typer.Option("--window", help="How long it lasts before it starts anew, UTC.")]
-Counted = Annotated[Unit, typer.Option("--unit", help="What is counted; a dollar is 1,000,000 microdollars.")]
+Counted = Annotated[
+    Unit,
+    typer.Option(
+        "--unit",
+        metavar="UNIT",
+        help="What is counted: tokens, requests, or microdollars (a dollar is 1,000,000).",
+    ),
+]
 
 
 @app.callback()
@@ -48,6 +57,7 @@ def set_limit(
     A limit that is set within a window does not count what was used before; one that is changed does.
     """
     with operator() as op:
+        refuse_unknown_in_scope(scope, op)
         budget = op.set_budget(scope, window, unit, limit, reserve)
     document = {
         "scope": budget.scope,
@@ -89,14 +99,11 @@ def show_limits(
         if not found:
             note("No budget is set: holdfast budget set 'tenant=*' 1000000 --window day")
             return
-        columns = ("scope", "window", "unit", "#limit", "#used", "#held", "#left", "resets")
-        console().print(table(columns, [tuple(row[_plain(c)] for c in columns) for row in found]))
+        columns = ("scope", "window", "unit", "#limit", "#left", "?#used", "?#held", "?resets")
+        names = [Heading.of(column).name for column in columns]
+        console().print(table(columns, [tuple(row[name] for name in names) for row in found]))
 
     show(as_json, found, render)
-
-
-def _plain(column: str) -> str:
-    return column.removeprefix("#")
 
 
 def _as_json(use: Use) -> dict[str, Any]:

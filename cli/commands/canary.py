@@ -16,6 +16,7 @@ from cli.logs import configure
 from cli.opening import opened_registry, settings
 from cli.options import Json, TenantOption, commands
 from cli.output import console, note, show
+from cli.red_canaries import print_red_canaries
 from pipelines.alerts.delivery import deliver_all
 from registry import canaries, tenants
 from registry.clock import utc_now
@@ -58,7 +59,7 @@ def list_canaries(tenant: TenantOption, as_json: Json = False) -> None:
         found = canaries.of_tenant(session, tenants.find(session, tenant).id)
 
     def render() -> None:
-        console().print(table(("query", "relevant"), [(q.query, ", ".join(q.relevant)) for q in found]))
+        console().print(table(("~query", "~relevant"), [(q.query, ", ".join(q.relevant)) for q in found]))
         note(f"{len(found)} in all")
 
     show(as_json, [asdict(question) for question in found], render)
@@ -87,13 +88,14 @@ def run(
 
 def print_result(result: DailyResult) -> None:
     """The day's canaries for people."""
-    columns = ("tenant", "status", "#generation", "#asked", "#excused", "#recall", "#MRR", "#lost")
+    columns = ("tenant", "status", "?#generation", "#asked", "?#excused", "#recall", "#MRR", "#lost")
     numbers = [f"{value:.3f}" if value is not None else None for value in (result.recall, result.mrr)]
     counts = (result.generation, result.queries, result.excused)
     row = (result.tenant, status(result.status), *counts, *numbers, len(result.lost))
     console().print(table(columns, [row]))
     for fault in result.faults:
         note(fault, "red")
+    print_red_canaries(result.red_canaries)
     if result.status == "unguarded":
         note(f"No canary was asked: holdfast canary import FILE --tenant {result.tenant}", "yellow")
     if result.status == "unpublished":

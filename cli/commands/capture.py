@@ -48,7 +48,16 @@ def _once(capturer: Capturer, as_json: bool) -> None:
     captured = capturer.catch_up_all()
 
     def render() -> None:
-        columns = ("source", "state", "#commits", "#upserts", "#deletes", "#unreadable", "#held", "position")
+        columns = (
+            "source",
+            "state",
+            "#commits",
+            "#upserts",
+            "#deletes",
+            "?#unreadable",
+            "#held",
+            "?position",
+        )
         console().print(table(columns, [_line(one) for one in captured]) if captured else "no sources yet")
         for one in captured:
             if one.error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,13 +11,16 @@ import typer
 from cli.assignments import from_file, from_pairs, merged
 from cli.contract_budgets import apply_budgets
 from cli.formatting import table
+from cli.known_names import unknown
 from cli.logs import configure
 from cli.opening import opened_registry, settings
 from cli.options import Json, TenantOption, commands
 from cli.output import console, note, show
+from gateway_client.lanes import Lane
 from registry import contracts, tenants
 from registry.clock import utc_now
-from registry.contract import Contract
+from registry.contract import Contract, LaneBudget
+from registry.errors import InvalidContract
 
 app = commands("What a tenant is promised, and what the checks hold its index to.")
 
@@ -38,7 +42,7 @@ def show_contract(tenant: TenantOption, as_json: Json = False) -> None:
         console().print(
             f"contract of [bold]{found.name}[/bold], version {version}, hash {contract.hash[:12]}\n"
         )
-        console().print(table(("name", "value", "meaning"), _rows(contract)))
+        console().print(table(("name", "~value", "~meaning"), _rows(contract)))
 
     show(as_json, _as_json(found.name, version, contract), render)
 
@@ -62,7 +66,7 @@ def set_contract(
     pairs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="KEY=VALUE…",
+            metavar="KEY=VALUE",
             help="Values as JSON or plain text; dots reach inside: budgets.batch.tokens=100000",
         ),
     ] = None,
@@ -78,6 +82,7 @@ def set_contract(
     they are.
     """
     values = merged(from_file(file) if file else {}, from_pairs(pairs or []))
+    _refuse_unknown_names(values)
     with opened_registry() as registry, registry.write() as session:
         found = tenants.find(session, tenant)
         before = contracts.current(session, found.id)
@@ -101,3 +106,20 @@ def set_contract(
             note(f"Model calls are held to it from now on: holdfast budget show --scope tenant={found.name}")
 
     show(as_json, _as_json(found.name, version, contract), render)
+
+
+def _refuse_unknown_names(values: dict[str, Any]) -> None:
+    """Raises InvalidContract for a name that no contract has, with the nearest that it has."""
+    _refuse(values, Contract.model_fields, "")
+    budgets = values.get("budgets")
+    lanes = budgets if isinstance(budgets, dict) else {}
+    _refuse(lanes, Lane, "budgets.")
+    for lane, limits in lanes.items():
+        _refuse(limits if isinstance(limits, dict) else {}, LaneBudget.model_fields, f"budgets.{lane}.")
+
+
+def _refuse(values: Iterable[str], known: Iterable[str], inside: str) -> None:
+    names = [f"{inside}{name}" for name in known]
+    for name in values:
+        if f"{inside}{name}" not in names:
+            raise InvalidContract(unknown("contract value", f"{inside}{name}", names))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from cli.formatting import plural, table
+from cli.formatting import plural, short, table
 from cli.logs import configure
 from cli.opening import opened_registry, settings
 from cli.options import Json, SourceOption, TenantOption, commands
@@ -21,7 +21,7 @@ app = commands("Mass deletions: too many at once hide nothing until a person say
 Positions = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="POSITION…", help="Commits by position; all that are held by default.", show_default=False
+        metavar="POSITION", help="Commits by position; all that are held by default.", show_default=False
     ),
 ]
 By = Annotated[str, typer.Option("--by", metavar="WHO", help="Who decided.", show_default="you")]
@@ -45,9 +45,10 @@ def list_held(tenant: TenantOption, source: SourceOption = None, as_json: Json =
             console().print("no deletion waits for a person")
             return
         rows = [
-            (h.source, h.commit.position, h.commit.committed_at, len(h.documents), _some(h)) for h in found
+            (h.source, short(h.commit.position), h.commit.committed_at, len(h.documents), _some(h))
+            for h in found
         ]
-        console().print(table(("source", "position", "committed", "#deletes", "documents"), rows))
+        console().print(table(("source", "position", "?committed", "#deletes", "~documents"), rows))
         note(f"holdfast deletion confirm|reject --tenant {owner.name} [POSITION…]")
 
     show(as_json, [_as_json(held) for held in found], render)

@@ -47,6 +47,6 @@ def doctor(as_json: Json = False) -> None:
 
 def _print(findings: list[Finding], counts: Counter[Colour]) -> None:
     rows = [(status(f.colour), f.subject, f.check, f.summary) for f in findings]
-    console().print(table(("", "what", "check", ""), rows))
+    console().print(table(("", "~what", "check", "~"), rows))
     said = ", ".join(f"{counts[colour]} {colour}" for colour in COLOURS if counts[colour])
     note(said, "red" if counts["red"] else "dim")

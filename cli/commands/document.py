@@ -41,7 +41,7 @@ def list_documents(
             found = []
 
     def render() -> None:
-        columns = ("document", "source", "version", "#chunks", "state")
+        columns = ("document", "source", "?version", "#chunks", "state")
         rows = [(d.document, d.source, d.version, d.chunks, status(d.state)) for d in found]
         console().print(table(columns, rows))
         counts = ", ".join(f"{count} {state}" for state, count in Counter(d.state for d in found).items())
@@ -137,7 +137,7 @@ def history(key: Key, tenant: TenantOption, source: SourceOption = None, as_json
         found = documents.history(session, tenants.find(session, tenant).id, key, source)
 
     def render() -> None:
-        columns = ("committed", "position", "change", "version", "#bytes", "in generations", "title")
+        columns = ("committed", "position", "change", "version", "~in generations", "?#bytes", "?~title")
         console().print(table(columns, [_history_line(version) for version in found]))
 
     show(as_json, [_history(version) for version in found], render)
@@ -148,7 +148,7 @@ def _history_line(version: Version) -> tuple[object, ...]:
     op = "moved away" if change.moved else change.op
     position = short(version.commit.position)
     name = version_of(change.fingerprint) if change.fingerprint else None
-    return (version.commit.committed_at, position, op, name, change.size, shown_in, change.title)
+    return (version.commit.committed_at, position, op, name, shown_in, change.size, change.title)
 
 
 def _history(version: Version) -> dict[str, Any]:

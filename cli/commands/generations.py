@@ -43,7 +43,7 @@ def generations(
         if not rows:
             note(f"Nothing was published yet: holdfast ingest --tenant {owner.name}")
             return
-        columns = ("#generation", "status", "published", "#documents", "#chunks", "checks", "sources")
+        columns = ("#generation", "status", "published", "#documents", "#chunks", "checks", "?sources")
         console().print(table(columns, [_line(row) for row in rows]))
         if owner.held_at is not None:
             note(f"Ingestion is held: {owner.held_reason}. holdfast resume --tenant {owner.name}", "yellow")

@@ -8,13 +8,14 @@ import typer
 from rich.text import Text
 
 from cli.failures import REFUSED
-from cli.formatting import short, status, table
+from cli.formatting import plural, short, status, table
 from cli.ingesting import ingest as run_ingest
 from cli.logs import configure
 from cli.opening import opened_registry, settings
 from cli.options import Json, TenantOption, single
 from cli.output import console, note, show, warn
 from cli.progress import shown_progress
+from cli.red_canaries import print_red_canaries
 
 app = single()
 
@@ -47,18 +48,70 @@ def _print(outcome: dict[str, Any]) -> None:
 
 
 def print_outcome(outcome: dict[str, Any]) -> None:
-    """An outcome for people: the status, what changed, what the checks said, what to do next."""
+    """An outcome for people: the status, then what was held or refused and what to do, then the numbers."""
     line = Text.assemble((outcome["tenant"], "bold"), " ", status(outcome["status"]))
     if outcome["generation"]:
-        line.append(f", generation {outcome['generation']}, {outcome['seconds']:.1f} s")
+        stays = " stays live" if outcome["status"] == "held" else ""
+        line.append(f", generation {outcome['generation']}{stays}, {outcome['seconds']:.1f} s")
     if not outcome["quiescent"]:
         line.append(" (pinned while writers were busy)", style="yellow")
     console().print(line)
-    if outcome["status"] != "unchanged" or outcome["generation"]:
+    _print_held(outcome)
+    if outcome["status"] == "rejected":
+        _print_refused(outcome)
+    if outcome["status"] == "held":
+        return  # all other numbers are of what was live before
+    if outcome["documents"]["live"] or outcome["documents"]["deleted"]:
         console().print(_counts(outcome))
-    if outcome["checks"]:
+    if outcome["checks"] and outcome["status"] != "rejected":
         console().print(_checks(outcome["checks"]))
-    _advise(outcome)
+    if outcome["reason"] and outcome["status"] in ("published", "unchanged"):
+        note(outcome["reason"])
+
+
+def _print_held(outcome: dict[str, Any]) -> None:
+    tenant = outcome["tenant"]
+    if outcome["held"]:
+        for text in _held_deletions(outcome):
+            console().print(Text(text, "yellow"))
+        note(f"Look:     holdfast deletion list --tenant {tenant}")
+        note(f"Decide:   holdfast deletion confirm|reject --tenant {tenant}")
+        note(f"Then:     holdfast ingest --tenant {tenant}")
+    elif outcome["status"] == "held":
+        console().print(Text(f"Ingestion is held: {outcome['reason']}. Nothing was built.", "yellow"))
+        note(f"Release:  holdfast resume --tenant {tenant}")
+        note(f"Then:     holdfast ingest --tenant {tenant}")
+
+
+def _held_deletions(outcome: dict[str, Any]) -> list[str]:
+    """A line for each commit that waits: what it would delete, and why it is held."""
+    waiting = "Deletions wait for a person, and nothing after them is published: "
+    commits = outcome.get("held_deletions", ())
+    if not commits:
+        places = ", ".join(f"{name} @ {short(p[0])}" for name, p in outcome["held"].items() if p)
+        return [waiting + places]
+    return [
+        f"{waiting if number == 0 else ''}{held['source']} @ {short(held['position'])} deletes "
+        f"{held['deletes']:,} of its {plural(held['of'], 'document')}; "
+        f"more than {held['allowed_share']:.0%} at once are held"
+        for number, held in enumerate(commits)
+    ]
+
+
+def _print_refused(outcome: dict[str, Any]) -> None:
+    """What said no comes first; the numbers of what was not published are of less interest."""
+    refusing = [check for check in outcome["checks"] if check["blocking"] and not check["passed"]]
+    console().print(_checks(outcome["checks"]))
+    print_red_canaries(one for check in refusing for one in check.get("red_canaries", ()))
+    if outcome["reason"] and not any(check["summary"] in outcome["reason"] for check in refusing):
+        note(outcome["reason"])
+    tenant = outcome["tenant"]
+    note("What was live goes on serving. Change what the check is about, then ingest again:")
+    note("the documents at their source,")
+    note(
+        f"the canaries:  holdfast canary list --tenant {tenant}, holdfast canary import FILE --tenant {tenant}"
+    )
+    note(f"the contract:  holdfast contract set --tenant {tenant} KEY=VALUE")
 
 
 def _counts(outcome: dict[str, Any]) -> Any:  # noqa: ANN401 - something that rich prints
@@ -75,11 +128,8 @@ def _counts(outcome: dict[str, Any]) -> Any:  # noqa: ANN401 - something that ri
         ),
         ("chunks", chunks["live"], chunks["added"], None, chunks["removed"], None),
     ]
-    made = table(columns, rows)
-    made.caption_justify, made.caption_style = "left", "dim"
     places = ", ".join(f"{name} @ {short(position)}" for name, position in outcome["sources"].items())
-    made.caption = f"{outcome['embedded']:,} embedded; {places}" if places else None
-    return made
+    return table(columns, rows, f"{outcome['embedded']:,} embedded; {places}" if places else "")
 
 
 def _checks(checks: list[dict[str, Any]]) -> Any:  # noqa: ANN401
@@ -88,18 +138,4 @@ def _checks(checks: list[dict[str, Any]]) -> Any:  # noqa: ANN401
         (marks[check["passed"] or (False if check["blocking"] else None)], check["name"], check["summary"])
         for check in checks
     ]
-    return table(("", "check", ""), rows)
-
-
-def _advise(outcome: dict[str, Any]) -> None:
-    tenant, reason = outcome["tenant"], outcome["reason"]
-    if outcome["status"] == "rejected":
-        note("What was live goes on serving. Look at the red check; change the documents, the canaries")
-        note(f"(holdfast canary import) or the contract (holdfast contract set -t {tenant}); ingest again.")
-    elif outcome["held"]:
-        positions = ", ".join(f"{name} @ {short(p[0])}" for name, p in outcome["held"].items() if p)
-        note(f"Deletions wait for a person ({positions}): holdfast deletion list --tenant {tenant}", "yellow")
-    elif outcome["status"] == "held":
-        note(f"Ingestion is held: {reason}. holdfast resume --tenant {tenant} releases it.", "yellow")
-    elif reason:
-        note(reason)
+    return table(("", "check", "~"), rows)

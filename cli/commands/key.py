@@ -92,7 +92,7 @@ def list_keys(tenant: TenantOption, as_json: Json = False) -> None:
         rows = [
             (k.id, k.role, status(_state(k, now)), k.created_at, k.expires_at, k.revoked_at) for k in found
         ]
-        console().print(table(("id", "role", "state", "created", "expires", "revoked"), rows))
+        console().print(table(("id", "role", "state", "created", "expires", "?revoked"), rows))
 
     show(as_json, [_as_json(key, now) for key in found], render)
 

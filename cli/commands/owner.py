@@ -47,7 +47,7 @@ def list_owners(
         if not shown:
             console().print("no source is orphaned" if orphaned else "no sources yet")
             return
-        columns = ("owner", "source", "#documents", "#content", "#index", "#embedded (30 d)", "orphaned")
+        columns = ("owner", "source", "~orphaned", "#documents", "?#index", "?#content", "?#embedded (30 d)")
         by_owner = sorted(shown, key=lambda source: (source.owner, source.tenant or "", source.name))
         console().print(table(columns, [_line(source) for source in by_owner]))
 
@@ -58,8 +58,8 @@ def _line(source: OwnedSource) -> tuple[object, ...]:
     cost = source.cost
     return (
         source.owner or None, f"{source.tenant or '(shared)'}: {source.name}",
-        cost.documents, size(cost.content_bytes), size(cost.index_bytes),
-        f"{cost.embedded_texts:,} in {cost.embedding_seconds:.0f} s", source.why or None,
+        source.why or None, cost.documents, size(cost.index_bytes), size(cost.content_bytes),
+        f"{cost.embedded_texts:,} in {cost.embedding_seconds:.0f} s",
     )  # fmt: skip
 
 

@@ -7,13 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from cli.formatting import table
+from cli.known_names import pools, refuse_unknown
 from cli.logs import configure
 from cli.opening import settings
 from cli.options import Json, commands
-from cli.output import console, note, show
-from gateway_client.catalogue import Catalogue
+from cli.output import console, show
 from gateway_client.operating import operator
-from gateway_client.settings import gateway_settings
 
 app = commands("Capacities that models share: how many calls are in flight, who waits, what is shut.")
 Count = typer.Option(min=0, show_default=False)
@@ -47,7 +46,10 @@ def set_pool(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Change what a pool promises; what is not named stays. The catalogue does not change it back."""
+    """Change what a pool promises; what is not named stays. The catalogue does not change it back.
+
+    Pools are those of the catalogue: `holdfast pool show` lists them.
+    """
     given = {
         "max_window": window,
         "headroom": headroom,
@@ -58,6 +60,7 @@ def set_pool(
     }
     changes: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     with operator() as op:
+        refuse_unknown("pool", pool, [row["pool"] for row in pools(op)])
         wanted = op.set_pool(pool, changes)
     document = {"pool": pool, **wanted.model_dump()}
     show(
@@ -78,14 +81,13 @@ def show_pools(
 ) -> None:
     """Every pool: its window, what is in flight, what waits, its gate and its breakers."""
     with operator() as op:
-        op.declare(Catalogue.load(gateway_settings().catalogue))
-        found = [row for row in op.pools() if pool in (None, row["pool"])]
+        there = pools(op)
+    if pool is not None:
+        refuse_unknown("pool", pool, [row["pool"] for row in there])
+    found = [row for row in there if pool in (None, row["pool"])]
 
     def render() -> None:
-        if not found:
-            note(f"There is no pool {pool!r}")
-            return
-        columns = ("pool", "#window", "#in flight", "#waiting", "gate", "breakers")
+        columns = ("pool", "#window", "#in flight", "#waiting", "gate", "~breakers")
         console().print(table(columns, [_line(row) for row in found]))
 
     show(as_json, found, render)
@@ -94,7 +96,7 @@ def show_pools(
 def _line(row: dict[str, Any]) -> tuple[object, ...]:
     gate = f"opens in {row['gate_opens_in']:g} s" if row["gate_opens_in"] else "open"
     broken = [
-        f"{name} {found['state']}" for name, found in row["breakers"].items() if found["state"] != "closed"
+        f"{name} {_told(found)}" for name, found in row["breakers"].items() if found["state"] != "closed"
     ]
     return (
         row["pool"],
@@ -104,3 +106,10 @@ def _line(row: dict[str, Any]) -> tuple[object, ...]:
         gate,
         "\n".join(broken) or "closed",
     )
+
+
+def _told(breaker: dict[str, Any]) -> str:
+    """A breaker that is not closed: for how long it still is open, or what half open means."""
+    if breaker["state"] == "open":
+        return f"open for {breaker['wait']:.1f} s"
+    return "half-open: a probe is out" if breaker["wait"] else "half-open: the next call is a probe"

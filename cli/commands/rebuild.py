@@ -54,7 +54,7 @@ def rebuild(
             note(f"Nothing was published yet: holdfast ingest --tenant {owner.name}")
             return
         rows = [(one.generation, status(one.status), one.chunks, one.digest[:12], one.fault) for one in done]
-        console().print(table(("#generation", "status", "#chunks", "digest", "what was wrong"), rows))
+        console().print(table(("#generation", "status", "#chunks", "?digest", "~what was wrong"), rows))
         made = sum(one.status == "rebuilt" for one in done)
         note(f"{plural(made, 'generation')} rebuilt" if made else "every index is whole")
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from cli.errors import WrongUse
 from cli.failures import REFUSED
 from cli.logs import configure
 from cli.opening import settings
@@ -43,7 +44,7 @@ def reconcile(
     configure(settings(), spoken=False)
     until = None if complete_until is None else complete_until.replace(tzinfo=UTC).timestamp()
     with operator() as op:
-        done = op.reconcile(bill.read_text(encoding="utf-8").splitlines(), until)
+        done = op.reconcile(_lines(bill), until)
     clean = not (done.difference or done.differing or done.unmatched)
     document = {**dataclasses.asdict(done), "difference": done.difference, "clean": clean}
 
@@ -57,3 +58,12 @@ def reconcile(
 
     show(as_json, document, render)
     raise typer.Exit(0 if clean else REFUSED)
+
+
+def _lines(bill: Path) -> list[str]:
+    """Raises WrongUse for a file that is no text."""
+    try:
+        # Not `splitlines`: within JSON other separators than these may stand as they are.
+        return bill.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as wrong:
+        raise WrongUse(f"{bill} is no UTF-8 text (at byte {wrong.start}): JSON Lines are expected") from wrong

@@ -10,7 +10,7 @@ import typer
 from cli.adding_sources import NewSource, add_source
 from cli.assignments import plain_options
 from cli.changing_sources import change_source
-from cli.formatting import plural, status, table
+from cli.formatting import plural, short, status, table
 from cli.logs import configure
 from cli.opening import mirrors, opened_registry, settings
 from cli.options import Json, OptionalTenant, commands
@@ -50,10 +50,15 @@ def add(
 ) -> None:
     """Add a source, once it could be read and what capture needs was installed in it.
 
-    Every kind: quiescence, max_staleness (seconds). git: branch, path. sqlite, postgres: table, key, body, title,
-    url, metadata (columns), tenant_column (then it is shared: leave --tenant out), format. postgres: slot,
-    publication; for a body in the rows of another table child_table, child_parent, child_order, child_body,
-    child_title, child_references; max_retained_wal_mb, retained_wal_share.
+    Options of every kind: quiescence, max_staleness (seconds).
+
+    git: branch, path.
+
+    sqlite, postgres: table, key, body, title, url, metadata (columns), format, tenant_column (then it is shared:
+    leave --tenant out).
+
+    postgres: slot, publication, max_retained_wal_mb, retained_wal_share; for a body in the rows of another table
+    child_table, child_parent, child_order, child_body, child_title, child_references.
     """
     wanted = NewSource(name, tenant, kind, uri, owner, plain_options(option or []))
     with opened_registry() as registry:
@@ -85,7 +90,7 @@ def list_sources(tenant: OptionalTenant = None, as_json: Json = False) -> None:
     rows = [source_overview(source, names.get(source.tenant_id or "")) for source in found]
 
     def render() -> None:
-        columns = ("source", "tenant", "kind", "state", "position", "last look", "owner", "uri")
+        columns = ("source", "tenant", "kind", "state", "position", "?last look", "?owner", "?~uri")
         console().print(table(columns, [_line(row) for row in rows]) if rows else "no sources yet")
         for row in rows:
             if row.error:
@@ -96,7 +101,11 @@ def list_sources(tenant: OptionalTenant = None, as_json: Json = False) -> None:
 
 def _line(row: SourceOverview) -> tuple[object, ...]:
     whose = row.tenant or "(shared)"
-    return (row.name, whose, row.kind, status(row.state), row.position, row.checked_at, row.owner, row.uri)
+    return (row.name, whose, row.kind, status(row.state), _place(row), row.checked_at, row.owner, row.uri)
+
+
+def _place(row: SourceOverview) -> str | None:
+    return short(row.position) if row.position else None
 
 
 @app.command("test")

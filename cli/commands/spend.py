@@ -36,7 +36,7 @@ def spend(
         if not found:
             note(f"Nothing was spent in this {window.value}.")
             return
-        columns = (*groups, "#attempts", "#tokens", "#µ$", "#of it unknown")
+        columns = (*groups, "?#attempts", "#tokens", "#µ$", "?#of it unknown")
         rows = [
             (
                 *(row[name] for name in groups),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.erasure import Erased, erase_tenant, resume_erasure
-from cli.formatting import facts, plural, size, status, table
+from cli.formatting import facts, plural, short, size, status, table
 from cli.logs import configure
 from cli.opening import opened_registry, settings
 from cli.options import Json, TenantName, commands
@@ -68,7 +68,7 @@ def list_tenants(as_json: Json = False) -> None:
         if not found:
             note("There is no tenant yet: holdfast tenant create NAME")
             return
-        columns = ("tenant", "status", "#live", "#documents", "#chunks", "#sources", "owner", "id")
+        columns = ("tenant", "status", "#live", "#documents", "?#chunks", "?#sources", "?owner", "?id")
         console().print(table(columns, [_line(tenant) for tenant in found]))
 
     show(as_json, [asdict(tenant) for tenant in found], render)
@@ -89,8 +89,8 @@ def show_tenant(name: TenantName, as_json: Json = False) -> None:
     def render() -> None:
         console().print(facts(_facts(found)))
         console().print()
-        columns = ("source", "kind", "state", "position", "owner")
-        rows = [(s.name, s.kind, status(s.state), s.position, s.owner) for s in found.sources]
+        columns = ("source", "kind", "state", "position", "?owner")
+        rows = [(s.name, s.kind, status(s.state), short(s.position or ""), s.owner) for s in found.sources]
         console().print(table(columns, rows) if rows else "no sources yet")
 
     show(as_json, asdict(found), render)

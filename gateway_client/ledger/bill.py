@@ -20,6 +20,8 @@ from gateway_client.store.database import Database
 
 _a = schema.attempt.c
 COUNTS = ("input", "output", "cache_read", "cache_write", "reasoning")
+NEEDED = ("attempt", "micro_dollars")
+EXAMPLE = '{"attempt": "…", "input": 12, "output": 3, "micro_dollars": 45}'
 
 
 @dataclass(slots=True)
@@ -55,7 +57,7 @@ class Reconciled:
 def read_bill(lines: Iterable[str]) -> dict[str, Billed]:
     """Bill lines (JSON: attempt, input, output, cache_read, cache_write, reasoning, micro_dollars) by attempt.
 
-    Raises InvalidBill, naming the line.
+    Raises InvalidBill, naming the line, the field and what is expected.
     """
     found: dict[str, Billed] = {}
     for number, line in enumerate(lines, start=1):
@@ -66,19 +68,35 @@ def read_bill(lines: Iterable[str]) -> dict[str, Billed]:
 
 def _add(found: dict[str, Billed], line: str, number: int) -> None:
     try:
-        told = json.loads(line)
-        counts = {name: _amount(told.get(name, 0)) for name in COUNTS}
-        attempt, cost = str(told["attempt"]), _amount(told["micro_dollars"])
-    except (ValueError, KeyError, TypeError, AttributeError) as wrong:
-        raise InvalidBill(f"line {number} of the bill cannot be read: {wrong!r}") from wrong
+        attempt, counts, cost = _read(line)
+    except ValueError as wrong:
+        raise InvalidBill(f"line {number} of the bill {wrong}; an example: {EXAMPLE}") from wrong
     before = found.setdefault(attempt, Billed(attempt))
     before.usage = Usage(**{name: getattr(before.usage, name) + counts[name] for name in COUNTS})
     before.cost += cost
 
 
-def _amount(value: object) -> int:
+def _read(line: str) -> tuple[str, dict[str, int], int]:
+    """Attempt, counts and cost of a line. Raises ValueError, saying what is wrong with it, to follow its number."""
+    try:
+        told = json.loads(line)
+    except json.JSONDecodeError as wrong:
+        raise ValueError(f"is not JSON (at character {wrong.pos + 1}: {wrong.msg})") from wrong
+    if not isinstance(told, dict):
+        raise ValueError("is no JSON object")  # noqa: TRY004 - of a file's line, no argument
+    if missing := [name for name in NEEDED if name not in told]:
+        raise ValueError(f"lacks {' and '.join(missing)}")
+    attempt = told["attempt"]
+    if not isinstance(attempt, str) or not attempt:
+        raise ValueError(f"has {attempt!r} as attempt: the id of an attempt is expected")
+    return attempt, {name: _amount(told, name) for name in COUNTS}, _amount(told, "micro_dollars")
+
+
+def _amount(told: dict[str, Any], name: str) -> int:
+    value = told.get(name, 0)
     if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r} is no amount")
+        expected = "whole micro-dollars" if name == "micro_dollars" else "a whole number of tokens"
+        raise ValueError(f"has {value!r} as {name}: {expected}, 0 or more, are expected")
     return value
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, case, delete, insert, literal, select, update
 
 from gateway_client.errors import InvalidBudget
+from gateway_client.lanes import Lane
 from gateway_client.ledger import turn
 from gateway_client.ledger.terms import PAUSABLE, declared, outdate, stored_budgets
 from gateway_client.pools import state as pool_state
 from gateway_client.pools.declared import PoolConfig
 from gateway_client.pools.state import PoolState
-from gateway_client.scopes import Budget, Span, Unit, parse_scope, resets, starts
+from gateway_client.scopes import Budget, Span, Unit, check_value, parse_scope, resets, starts
 from gateway_client.store import schema
 
 _b, _c = schema.budget.c, schema.counter.c
@@ -95,19 +97,28 @@ def show_budgets(connection: Connection, now: float) -> list[Use]:
 
 
 def set_pool(connection: Connection, name: str, changes: dict[str, object]) -> PoolConfig:
-    """Change some of a pool's promises. Raises InvalidBudget for what cannot be, or a pool that is not there."""
+    """Change some of a pool's promises; one that is not there is made. Raises InvalidBudget for what cannot be."""
     row = connection.execute(select(schema.pool).where(schema.pool.c.name == name)).first()
     before = declared(row.declared) if row is not None else PoolConfig()
     try:
         wanted = PoolConfig.model_validate({**before.model_dump(), **changes, "by_operator": True})
-    except ValueError as wrong:
-        raise InvalidBudget(f"pool {name!r} cannot be so: {wrong}") from wrong
+    except ValidationError as wrong:
+        raise InvalidBudget(f"pool {name!r} cannot be so: {_told(wrong)}") from wrong
     if row is None:
         turn.add_pool(connection, name, wanted)
     else:
         turn.change_pool(connection, name, row.state, wanted)
     outdate(connection)
     return wanted
+
+
+def _told(wrong: ValidationError) -> str:
+    """What is wrong with which value, in one line."""
+    flaws = []
+    for flaw in wrong.errors(include_url=False):
+        said = flaw["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+        flaws.append(": ".join([*map(str, flaw["loc"]), said]))
+    return "; ".join(flaws)
 
 
 def show_pools(
@@ -127,6 +138,10 @@ def pause(connection: Connection, kind: str, value: str, reason: str, now: float
     """Let nothing of a tenant, lane, model or feature through. Raises InvalidBudget."""
     if kind not in PAUSABLE:
         raise InvalidBudget(f"{kind!r} cannot be paused: {', '.join(PAUSABLE)} can")
+    if kind == "lane" and value not in tuple(Lane):
+        raise InvalidBudget(f"there is no lane {value!r}: there are {' and '.join(Lane)}")
+    if kind in ("tenant", "feature"):
+        check_value(kind, value)  # no call could bear any other
     where = (schema.pause.c.kind == kind) & (schema.pause.c.value == value)
     connection.execute(delete(schema.pause).where(where))
     connection.execute(insert(schema.pause), {"kind": kind, "value": value, "reason": reason, "since": now})

@@ -1,8 +1,9 @@
 """The hold on mass deletions: an accident at the source must not empty an index.
 
 A commit is held when the net deletions since the live generation, its own included, exceed the contract's
-share of the source's live documents. Held commits do not count towards the next one, so that a single
-deletion after an accident still takes effect at once. One document is never a mass.
+share of the source's documents that it serves. What is in quarantine there and never was served counts neither
+way: nobody loses it. Held commits do not count towards the next one, so that a single deletion after an accident
+still takes effect at once. One document is never a mass.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ def hold_mass_deletions(session: Session, tenant_id: str, source: Source, now: d
     commits = changelog.tenant_commits(session, tenant_id, source.id, pin.seq)
     if not any(commit.deletes for commit in commits):
         return []
-    documents = generations.count_documents(session, tenant_id, live.number, source.id)
-    effects = _effects(session, tenant_id, source.id, live.number, commits)
+    served = _served(session, tenant_id, source.id, live.number)
+    effects = _effects(session, tenant_id, source.id, served, commits)
     share = contracts.current(session, tenant_id).mass_deletion_share
     # Only the newest commit can be held: what an earlier one deleted is hidden already, and stays so.
-    held = [seq for seq in offending(effects, documents, share) if seq == commits[-1].seq]
+    held = [seq for seq in offending(effects, len(served), share) if seq == commits[-1].seq]
     if held:
         changelog.set_hold(session, tenant_id, source.id, held, "held", "", now)
-        _alert(session, tenant_id, source, [e for e in effects if e.seq in held], commits, documents, now)
+        _alert(session, tenant_id, source, [e for e in effects if e.seq in held], commits, len(served), now)
     return held
 
 
@@ -86,14 +87,20 @@ def _deletions(tenant_id: str, source_id: int, seq: int) -> Select[str]:
     )
 
 
-def _effects(
-    session: Session, tenant_id: str, source_id: int, live: int, commits: Sequence[TenantCommit]
-) -> list[CommitEffect]:
-    in_live = select(GenerationDocument.key).where(
+def _served(session: Session, tenant_id: str, source_id: int, live: int) -> set[str]:
+    """Keys of a source's documents of which the live generation has chunks to serve, stale ones too."""
+    query = select(GenerationDocument.key).where(
         GenerationDocument.tenant_id == tenant_id,
         GenerationDocument.generation == live,
         GenerationDocument.source_id == source_id,
+        GenerationDocument.state != "quarantined",
     )
+    return set(session.scalars(query))
+
+
+def _effects(
+    session: Session, tenant_id: str, source_id: int, served: set[str], commits: Sequence[TenantCommit]
+) -> list[CommitEffect]:
     query = (
         select(Change.seq, Change.op, Change.key, Change.moved, Change.content_sha256)
         .where(Change.scope == tenant_id, Change.source_id == source_id, Change.seq >= commits[0].seq)
@@ -102,7 +109,7 @@ def _effects(
     changes: dict[int, list[KeyChange]] = {}
     for seq, op, key, moved, content in session.execute(query):
         changes.setdefault(seq, []).append(KeyChange(op, key, moved, content))
-    documents = LiveDocuments(set(session.scalars(in_live)))
+    documents = LiveDocuments(served)
     return [
         CommitEffect(commit.seq, commit.hold, *documents.apply(changes.get(commit.seq, ())))
         for commit in commits

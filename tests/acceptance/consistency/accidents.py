@@ -21,7 +21,7 @@ class Accidents:
     trial: Trial
 
     def would_be_a_mass(self, tenant: str) -> bool:
-        """Whether an accident now took more of the live generation than the contract's share."""
+        """Whether an accident now took more of what the live generation serves than the contract's share."""
         writer, _ = self.trial.workloads[tenant]
         live = self.trial.world.live(self.trial.tenants[tenant])
         audited = self.trial.record.audited.get((tenant, live.number)) if live is not None else None
@@ -30,7 +30,7 @@ class Accidents:
             return False
         dropped = {op.key for op in self._dropping(tenant) if isinstance(op, Drop)}
         lost = {writer.expected(page).document for key, page in writer.history.rows.items() if key in dropped}
-        served = {document for source, document in audited.listed if source == label}
+        served = {document for source, document in audited.documents if source == label}
         return len(lost & served) > MASS_DELETION_SHARE * len(served)
 
     def happen(self, tenant: str) -> None:

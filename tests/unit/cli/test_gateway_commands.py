@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
+from gateway_client.errors import InvalidCall
 from gateway_client.ledger.entries import Ending
 from gateway_client.ledger.transactions import Transactions
+from gateway_client.options import EmbedOptions
+from gateway_client.pools.breaker import Breaker
 from gateway_client.pools.declared import PoolConfig
+from gateway_client.pools.state import dumps, fresh
+from gateway_client.store import schema
 from gateway_client.store.opening import open_database
+from gateway_client.store.sqlite import SqliteDatabase
 from tests.support.command_line import HereCommand
 from tests.support.gateway import ask, call_row, settled, unknown
+
+NOW = 1_800_000_000.0
 
 
 @pytest.fixture
@@ -58,7 +68,7 @@ def test_pools_are_set_and_shown(holdfast: HereCommand) -> None:
     assert rows["anthropic-haiku"]["window"] == 80
     assert rows["anthropic-haiku"]["declared"]["headroom"] == 4
     assert rows["openai-gpt-5"]["waiting"] == {"interactive": 0, "batch": 0}
-    assert told(holdfast, "pool", "set", "x", "--window", "4", "--headroom", "9", status=2)
+    assert told(holdfast, "pool", "set", "openai-gpt-5", "--window", "4", "--headroom", "9", status=2)
 
 
 def test_pauses_come_and_go(holdfast: HereCommand) -> None:
@@ -89,3 +99,138 @@ def test_people_get_tables(holdfast: HereCommand, spent: str) -> None:
         ended = holdfast(*words)
         assert ended.status == 0, ended.stderr
         assert ended.stdout + ended.stderr
+
+
+def test_calls_list_their_attempts_as_a_bill_names_them(holdfast: HereCommand, spent: str) -> None:
+    (call,) = told(holdfast, "calls")
+    (attempt,) = call["attempts"]
+    assert (attempt["state"], attempt["model"], attempt["tokens"], attempt["cost_micro"]) == (
+        "settled",
+        "m",
+        15,
+        50,
+    )
+    assert told(holdfast, "calls", "--attempt", attempt["id"]) == [call]
+    assert told(holdfast, "calls", "--attempt", spent) == [], "that attempt's call was never begun"
+    assert told(holdfast, "calls", "--attempt", "") == [], "most attempts have no id of the provider's"
+    shown = holdfast("calls", "--attempts").stdout
+    assert attempt["id"] in shown
+    assert "settled" in shown
+    assert attempt["id"] in holdfast("calls", "--attempt", attempt["id"]).stdout
+    assert attempt["id"] not in holdfast("calls").stdout
+
+
+def test_attempts_are_whole_and_in_order_however_many_calls(holdfast: HereCommand) -> None:
+    database = open_database(f"sqlite:///{holdfast.home / 'gateway.sqlite3'}")
+    books = Transactions(database)
+    books.declare({"pool": PoolConfig(max_window=2000)})
+    made: dict[str, list[str]] = {}
+    for n in range(3):
+        row = call_row()
+        for number in range(1, n + 1):
+            wish = ask(call=row.id, number=number, begins=row if number == 1 else None)
+            assert books.admit(wish)[0].granted
+            books.settle("pool", wish.id, settled())
+            made.setdefault(row.id, []).append(wish.id)
+    database.close()
+    found = {call["id"]: [one["id"] for one in call["attempts"]] for call in told(holdfast, "calls")}
+    assert found == made
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("what?", "is not JSON (at character 1: Expecting value)"),
+        ('{"attempt": "a", ', "is not JSON (at character "),
+        ("[1]", "is no JSON object"),
+        ("{}", "lacks attempt and micro_dollars"),
+        ('{"attempt": "a", "input": 3}', "lacks micro_dollars"),
+        ('{"micro_dollars": 3}', "lacks attempt"),
+        ('{"attempt": 7, "micro_dollars": 3}', "has 7 as attempt: the id of an attempt is expected"),
+        (
+            '{"attempt": "a", "micro_dollars": 0.5}',
+            "has 0.5 as micro_dollars: whole micro-dollars, 0 or more",
+        ),
+        ('{"attempt": "a", "micro_dollars": -1}', "has -1 as micro_dollars"),
+        ('{"attempt": "a", "micro_dollars": 1, "input": "9"}', "has '9' as input: a whole number of tokens"),
+    ],
+)
+def test_a_bill_that_cannot_be_read_says_where_and_what_is_expected(
+    holdfast: HereCommand, tmp_path: Path, line: str, said: str
+) -> None:
+    bill = tmp_path / "bill.jsonl"
+    bill.write_text(f'{{"attempt": "x", "micro_dollars": 7}}\n\n{line}\n')
+    error = told(holdfast, "reconcile", str(bill), status=2)["error"]
+    assert error["code"] == "invalid_bill"
+    assert f"line 3 of the bill {said}" in error["message"]
+    assert '"micro_dollars": 45' in error["message"], "no example"
+    for raw in ("KeyError", "ValueError", "JSONDecodeError"):
+        assert raw not in error["message"]
+
+
+def test_a_bill_that_is_no_text_is_refused(holdfast: HereCommand, tmp_path: Path) -> None:
+    bill = tmp_path / "bill.jsonl"
+    bill.write_bytes(b'{"attempt": "\xff"}')
+    error = told(holdfast, "reconcile", str(bill), status=2)["error"]
+    assert (error["code"], "no UTF-8 text" in error["message"]) == ("wrong_use", True)
+
+
+@pytest.mark.parametrize(
+    ("breaker", "state", "wait", "shown"),
+    [
+        (Breaker(), "closed", 0.0, "closed"),
+        (Breaker(opened_at=NOW - 4, open_for=16.0), "open", 12.0, "p/m open for 12.0 s"),
+        (
+            Breaker(opened_at=NOW - 17, open_for=16.0),
+            "half_open",
+            0.0,
+            "p/m half-open: the next call is a probe",
+        ),
+        (
+            Breaker(opened_at=NOW - 17, open_for=16.0, probe_at=NOW - 1),
+            "half_open",
+            29.0,
+            "p/m half-open: a probe",
+        ),
+        (
+            Breaker(opened_at=NOW - 99, open_for=16.0, probe_at=NOW - 60),
+            "half_open",
+            0.0,
+            "the next call is a",
+        ),
+    ],
+)
+def test_a_breaker_is_shown_as_it_is_now(
+    holdfast: HereCommand,
+    monkeypatch: pytest.MonkeyPatch,
+    breaker: Breaker,
+    state: str,
+    wait: float,
+    shown: str,
+) -> None:
+    database = open_database(f"sqlite:///{holdfast.home / 'gateway.sqlite3'}")
+    Transactions(database).declare({"pool": PoolConfig()})
+    stored = dumps(replace(fresh(PoolConfig()), breakers={"p/m": breaker}))
+    database.write(lambda c: c.execute(update(schema.pool).values(state=stored)))
+    monkeypatch.setattr(SqliteDatabase, "now", lambda *_: NOW)
+    (row,) = (row for row in told(holdfast, "pool", "show") if row["pool"] == "pool")
+    assert row["breakers"] == {"p/m": {"state": state, "wait": wait}}
+    database.close()
+    assert shown in holdfast("pool", "show", "pool").stdout
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ([], "texts: empty, at least 1 is needed"),
+        (["whole", ""], "texts.1: empty, at least 1 is needed"),
+        ("one text", "texts must be a list of strings, not str"),
+        (None, "texts must be a list of strings, not NoneType"),
+    ],
+)
+def test_texts_that_cannot_be_embedded_are_refused_in_plain_words(texts: object, said: str) -> None:
+    with pytest.raises(InvalidCall) as refused:
+        EmbedOptions(tenant="acme", model="m", texts=texts).request()  # type: ignore[arg-type]
+    assert said in str(refused.value)
+    for raw in ("Tuple", "validation", "pydantic"):
+        assert raw not in str(refused.value)

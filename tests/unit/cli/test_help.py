@@ -6,6 +6,7 @@ import json
 import resource
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,23 @@ def test_nothing_at_all_is_a_call_for_help(holdfast: HereCommand) -> None:
 def test_the_version_is_told(holdfast: HereCommand) -> None:
     ended = holdfast("--version")
     assert (ended.status, ended.stdout.split()[0]) == (0, "holdfast")
+
+
+@pytest.mark.parametrize("words", leaves(), ids=" ".join)
+def test_help_fits_eighty_columns_and_flows(
+    holdfast: HereCommand, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No line is too long, no value is broken, and no line of a paragraph ends before the next word needs it to."""
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = holdfast(*words, "--help").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if "s>" in line and "<" not in line], "a choice was cut in two"
+    text = [line.strip() for line in lines[: next(i for i, line in enumerate(lines) if line.startswith("╭"))]]
+    for line, following in pairwise(text):
+        if line and following:
+            assert len(line) + 1 + len(following.split()[0]) > 78, f"{line!r} breaks before {following!r}"
+
+
+def test_no_argument_is_given_two_ellipses(holdfast: HereCommand) -> None:
+    for words in leaves():
+        assert "…]..." not in holdfast(*words, "--help").stdout, words

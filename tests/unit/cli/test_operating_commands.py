@@ -18,7 +18,15 @@ from registry.schema import Source, Tenant
 from registry.settings import settings
 from tests.support.command_line import HereCommand
 from tests.support.fake_encoder import FakeEncoder
-from tests.support.world import World, empty_world, migrated_home, published, world
+from tests.support.world import (
+    TOPICS,
+    World,
+    empty_world,
+    migrated_home,
+    published,
+    text_about,
+    world,
+)
 
 __all__ = ["empty_world", "migrated_home", "published", "world"]
 
@@ -182,3 +190,50 @@ def test_the_model_named_by_a_reindex_is_for_people(published: World) -> None:
     published.use_encoder(FakeEncoder("other"))
     outcome = published.run()
     assert outcome.as_json()["work"]["reindexed"].startswith("model fake")
+
+
+def test_a_retry_of_all_says_what_it_left_out_and_why(here: HereCommand) -> None:
+    here("deadletter", "drop", "locked", "--tenant", "acme")
+    ended = here("deadletter", "retry", "--tenant", "acme", "--json")
+    assert [letter["document"] for letter in ended.document] == ["too large"]
+    assert "1 document not retried, the source itself could not read what is there" in ended.stderr
+    assert "(torn)" in ended.stderr
+    assert (
+        "1 document not retried, dropped by hand: holdfast deadletter retry --tenant acme KEY" in ended.stderr
+    )
+    assert "(locked)" in ended.stderr
+    named = here("deadletter", "retry", "too large", "--tenant", "acme")
+    assert "not retried" not in named.stderr
+
+
+def test_a_retry_of_nothing_but_what_cannot_be_retried_says_so(here: HereCommand) -> None:
+    here("deadletter", "drop", "too large", "--tenant", "acme")
+    ended = here("deadletter", "retry", "--tenant", "acme")
+    assert "nothing to be tried again" in ended.stdout
+    assert "no document is in quarantine" not in ended.stdout
+    assert "2 documents not retried" in ended.stderr
+    assert here("deadletter", "retry", "--tenant", "acme", "--json").document == []
+
+
+def reject(world: World, version: int) -> None:
+    world.commit({"d0": text_about(TOPICS[0], version=version)})
+    assert world.run().status == "rejected"
+
+
+def test_doctor_names_a_tenant_whose_newest_candidate_was_rejected(
+    here: HereCommand, published: World
+) -> None:
+    assert findings(here, "candidate") == []
+    published.ask_about({f"what does the {TOPICS[1]} file say": ["d9"]})
+    published.set_contract(k=1, recall_floor=0.9)
+    reject(published, 1)
+    began = published.clock()
+    reject(published, 2)
+    (finding,) = findings(here, "candidate")
+    assert (finding["subject"], finding["colour"]) == ("acme", "red")
+    assert "generation 4 and 1 candidate before it rejected by canary_recall" in finding["summary"]
+    assert f"since {began:%Y-%m-%d %H:%M} UTC" in finding["summary"]
+    assert "holdfast generations --tenant acme" in finding["summary"]
+    published.set_contract(recall_floor=0.0, mrr_floor=0.0)
+    assert published.run().status == "published"
+    assert findings(here, "candidate") == []
