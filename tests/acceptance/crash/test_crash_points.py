@@ -15,9 +15,18 @@ from pathlib import Path
 import pytest
 
 from registry.crash_points import VARIABLE
-from tests.acceptance.crash import fresh, homes, recording, scenarios
+from tests.acceptance.crash import fresh, homes, recording
 from tests.acceptance.crash.fresh import FreshBuilds
-from tests.acceptance.crash.scenarios import SCENARIOS, Undisturbed
+from tests.acceptance.crash.scenarios import (
+    OBSERVED,
+    SCENARIOS,
+    UPON,
+    Act,
+    Undisturbed,
+    after,
+    kill_at,
+    passed_and_after,
+)
 from tests.support.children import Child, call
 
 FULL = bool(os.environ.get("HOLDFAST_FULL"))
@@ -36,18 +45,18 @@ class Ground:
 
     def begin(self, name: str) -> None:
         """The home as a scenario finds it."""
-        self._prepared(SCENARIOS[name].prepare.__name__).put_back()
+        self._prepared(SCENARIOS[name].prepare).put_back()
 
-    def _prepared(self, function: str) -> homes.Kept:
-        kept = homes.Kept(self.home, self._root / function)
+    def _prepared(self, prepare: Act) -> homes.Kept:
+        kept = homes.Kept(self.home, self._root / prepare.__name__)
         if not kept.before.exists():
-            if function in scenarios.UPON:
-                self._prepared(scenarios.UPON[function]).put_back()
+            if prepare in UPON:
+                self._prepared(UPON[prepare]).put_back()
             else:
                 homes.clear(self.home)
-            call(getattr(scenarios, function), self.home)
+            call(prepare, self.home)
             kept.keep()
-            if function in scenarios.OBSERVED:
+            if prepare in OBSERVED:
                 self.fresh.compare(self.home, call(fresh.served, self.home))
         return kept
 
@@ -55,7 +64,7 @@ class Ground:
         """A scenario that nothing disturbed."""
         if name not in self._known:
             self.begin(name)
-            self._known[name] = call(scenarios.passed_and_after, name, self.home)
+            self._known[name] = call(passed_and_after, name, self.home)
             self.fresh.compare(self.home, self._known[name].ended.served)
         return self._known[name]
 
@@ -115,9 +124,9 @@ def test_killed_at_every_point_that_it_passes_a_scenario_converges(ground: Groun
 def kill_and_converge(ground: Ground, name: str, at: str) -> None:
     wanted = ground.undisturbed(name).ended
     ground.begin(name)
-    killed = Child(scenarios.kill_at, name, ground.home, **{VARIABLE: at})
+    killed = Child(kill_at, name, ground.home, **{VARIABLE: at})
     assert killed.wait() == -9, f"{name} was not killed at {at}"
-    ended = call(scenarios.after, name, ground.home)
+    ended = call(after, name, ground.home)
     assert ended.outcome == wanted.outcome, f"{name}, killed at {at}"
     assert [one.pin for one in ended.served] == [one.pin for one in wanted.served]
     ground.fresh.compare(ground.home, ended.served)

@@ -130,8 +130,8 @@ def everything_durable(home: Path) -> dict[str, Any]:
 def before(tmp_path_factory: pytest.TempPathFactory) -> homes.Kept:
     root = tmp_path_factory.mktemp("fencing")
     home = root / "home"
-    for function in ("begun", "published", "changed"):
-        call(getattr(scenarios, function), home)
+    for prepare in (scenarios.begun, scenarios.published, scenarios.changed):
+        call(prepare, home)
     kept = homes.Kept(home, root / "before")
     kept.keep()
     return kept

@@ -38,8 +38,8 @@ def small(tmp_path: Path) -> Iterator[Path]:
         if done.returncode:
             pytest.skip(f"no small disk can be made here: {done.stderr.strip()}")
     try:
-        for function in ("begun", "published", "changed"):
-            call(getattr(scenarios, function), disk / "home")
+        for prepare in (scenarios.begun, scenarios.published, scenarios.changed):
+            call(prepare, disk / "home")
         yield disk
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
@@ -158,8 +158,8 @@ def look_again(home: Path) -> Any:
 
 def test_a_source_that_is_away_changes_nothing_until_it_is_back(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    for function in ("begun", "published", "changed"):
-        call(getattr(scenarios, function), home)
+    for prepare in (scenarios.begun, scenarios.published, scenarios.changed):
+        call(prepare, home)
     status, health = call(look_in_vain, home)
     assert status == "unchanged"
     assert "no route to host" in health

@@ -35,6 +35,7 @@ from tests.acceptance.crash.fresh import FreshBuilds
 from tests.acceptance.crash.homes import LATER, NOW, opened
 from tests.support.children import Child, call
 from tests.support.git_repository import GitRepository
+from tests.support.world import TOPICS, text_about
 
 FULL = bool(os.environ.get("HOLDFAST_FULL"))
 # Before and after the commits of one run; HOLDFAST_FULL=1 takes all of them.
@@ -80,8 +81,8 @@ def end_of(home: Path) -> tuple[Any, Counter[str]]:
 def test_an_ingester_killed_again_and_again_converges(tmp_path: Path, seed: int) -> None:
     draw = random.Random(seed)
     home = tmp_path / "home"
-    for function in ("begun", "published", "changed"):
-        call(getattr(scenarios, function), home)
+    for prepare in (scenarios.begun, scenarios.published, scenarios.changed):
+        call(prepare, home)
     kept = homes.Kept(home, tmp_path / "before")
     kept.keep()
     longest = call(timed, home)
@@ -103,12 +104,18 @@ def capture_for_ever(home: Path) -> None:
             world.capture()
 
 
-@pytest.mark.parametrize("kind", ["reading_git", "reading_sqlite", "stale_mirror"])
-def test_a_capturer_killed_again_and_again_loses_and_doubles_nothing(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    "reading",
+    [scenarios.reading_git, scenarios.reading_sqlite, scenarios.stale_mirror],
+    ids=lambda reading: reading.__name__,
+)
+def test_a_capturer_killed_again_and_again_loses_and_doubles_nothing(
+    tmp_path: Path, reading: scenarios.Act
+) -> None:
     draw = random.Random(3)
     home = tmp_path / "home"
-    for function in [base for base in (scenarios.UPON.get(kind),) if base] + [kind]:
-        call(getattr(scenarios, function), home)
+    for prepare in [base for base in (scenarios.UPON.get(reading),) if base] + [reading]:
+        call(prepare, home)
     kept = homes.Kept(home, tmp_path / "before")
     kept.keep()
     call(scenarios.run_to_the_end, home)
@@ -231,7 +238,7 @@ class Load:
         with httpx.Client(headers=self._headers, timeout=10) as client:
             while not self._stop.is_set():
                 number = draw.randrange(3, 9)  # documents that no generation changes
-                topic = scenarios.TOPICS[number]
+                topic = TOPICS[number]
                 body = {"query": f"what does the {topic} file say", "k": 3, "mode": "lexical"}
                 try:
                     answer = client.post(f"{self._url}/v1/search", json=body)
@@ -264,8 +271,8 @@ def until_ready(url: str) -> None:
 def test_an_api_killed_under_load_answers_right_after_its_restart(tmp_path: Path) -> None:
     draw = random.Random(5)
     home = tmp_path / "home"
-    for function in ("begun", "published", "changed"):
-        call(getattr(scenarios, function), home)
+    for prepare in (scenarios.begun, scenarios.published, scenarios.changed):
+        call(prepare, home)
     key, port = call(new_key, home), free_port()
     url = f"http://127.0.0.1:{port}"
     api = Child(serve, home, port)
@@ -343,7 +350,7 @@ def begin_on(home: Path, url: str) -> None:
     with opened(home, registry_url=url) as world:
         world.add_tenant()
         world.add_source()
-        documents = {f"d{n}": scenarios.text_about(topic) for n, topic in enumerate(scenarios.TOPICS[:10])}
+        documents = {f"d{n}": text_about(topic) for n, topic in enumerate(TOPICS[:10])}
         scenarios.commit(world, 1, documents)
         world.ask_about(scenarios.questions())
         world.set_contract(retained_generations=1)
@@ -352,7 +359,7 @@ def begin_on(home: Path, url: str) -> None:
 
 def change_on(home: Path, url: str, number: int) -> None:
     with opened(home, registry_url=url) as world:
-        edits = {f"d{n}": scenarios.text_about(scenarios.TOPICS[n], version=number) for n in range(3)}
+        edits = {f"d{n}": text_about(TOPICS[n], version=number) for n in range(3)}
         assert number < 50  # minutes
         scenarios.commit(world, 1 + number, edits)
 
