@@ -46,8 +46,10 @@ class Stream:
             self._events.put_nowait(event)
         return found
 
-    def _ended(self, _task: asyncio.Task[Answered]) -> None:
+    def _ended(self, task: asyncio.Task[Answered]) -> None:
         self._events.put_nowait(None)
+        if not task.cancelled():
+            task.exception()  # it is told to whoever reads on; nobody may, and the call's row has it
         if self._call is not None and not self._call.begun:
             self._call.fail_later("cancelled")  # a task that is cancelled before its first step runs nothing
 

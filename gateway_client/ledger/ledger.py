@@ -209,9 +209,8 @@ class Ledger:
         # What is being settled must not be cleared up as if it were lost.
         self._settling.again()
         await self._work.finish()
-        with contextlib.suppress(GatewayError):
-            await self._work.ask(Priority.BATCH, self._sign_off)
-        await self._work.close()
+        with contextlib.suppress(GatewayError):  # whoever is there next clears up
+            await self._work.close(self._sign_off)
         self._presence.vanish()
         self._database.close()
 

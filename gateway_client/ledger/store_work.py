@@ -49,6 +49,13 @@ class StoreWork:
         """Wait until what was submitted is done, but not for ever."""
         await asyncio.get_running_loop().run_in_executor(None, self._threads.finish, STORE_SECONDS)
 
-    async def close(self) -> None:
-        """Finish, and end the threads."""
-        await asyncio.get_running_loop().run_in_executor(None, self._threads.close)
+    async def close(self, last: Callable[[], None]) -> None:
+        """Take nothing more, finish, and do this at the very end, if the store lets us come to it.
+
+        Raises StoreUnavailable.
+        """
+        await asyncio.get_running_loop().run_in_executor(None, self._close, last)
+
+    def _close(self, last: Callable[[], None]) -> None:
+        if self._threads.close(STORE_SECONDS):
+            last()

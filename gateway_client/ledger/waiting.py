@@ -62,3 +62,4 @@ class Waiters:
         for _, future in self._waiting.values():
             if not future.done():
                 future.set_exception(error)
+                future.exception()  # it is raised for whoever comes to wait for it; nobody may

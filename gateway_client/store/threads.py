@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from enum import IntEnum
@@ -70,13 +71,15 @@ class StoreThreads:
         with self._changed:
             self._changed.wait_for(lambda: not self._jobs and not self._running, seconds)
 
-    def close(self) -> None:
-        """Finish what was submitted, then end."""
+    def close(self, seconds: float) -> bool:
+        """Take nothing more, finish what was submitted, then end; False where that takes longer."""
+        until = time.monotonic() + seconds
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(max(0.0, until - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
 
 def _run(work: Callable[[], Any], future: Future[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -9,12 +10,29 @@ from typing import Any
 from sqlalchemy import select
 
 from gateway_client.ledger.bill import Billed, read_bill
+from gateway_client.simulator.running import Simulator
 from gateway_client.store import schema
 from gateway_client.store.database import Database
+from gateway_client.store.opening import open_database
 
 
 def rows(database: Database, table: Any) -> list[Any]:
+    """All rows of a table."""
     return database.read(lambda c: list(c.execute(select(table))))
+
+
+def rows_at(url: str, table: Any) -> list[Any]:
+    """All rows of a table of the store at this address."""
+    database = open_database(url)
+    found = rows(database, table)
+    database.close()
+    return found
+
+
+def bill_of(simulator: Simulator) -> list[str]:
+    """The lines of its bill once every request that it has seen is over. Raises TimeoutError."""
+    simulator.settled(len(simulator.log))
+    return [json.dumps(line) for line in simulator.provider.log.bill()]
 
 
 def past_limits(database: Database) -> list[str]:

@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import time
 import tracemalloc
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,10 @@ from gateway_client.errors import (
 from gateway_client.policy import KnownTenants, Policy, TenantPolicy
 from gateway_client.settings import GatewaySettings
 from gateway_client.simulator.running import Simulator
-from tests.support.model_calls import LABEL_SCHEMA
+from gateway_client.simulator.settings import Settings
+from tests.support.gateway_calls import HELLO, LABEL_TOOL, afresh, run
 
+ASKED: dict[str, Any] = HELLO | {"max_tokens": 30, "deadline": 3.0}
 SECRET = "sk-very-secret-key-0123456789"
 
 
@@ -50,12 +52,7 @@ def running() -> Iterator[Simulator]:
 
 @pytest.fixture
 def simulator(running: Simulator) -> Simulator:
-    running.change(rules=[], keys=[], first_token={"seconds": 0.0})
-    running.reset()
-    return running
-
-
-Told = Callable[..., Awaitable[Any]]
+    return afresh(running, Settings())
 
 
 def settings(folder: Path, **more: Any) -> GatewaySettings:
@@ -73,20 +70,10 @@ def call(
 ) -> Any:
     """One chat call in a client of its own."""
 
-    async def run() -> Any:
-        async with GatewayClient(settings(folder, **(configured or {})), catalogue, policy=policy) as client:
-            return await client.chat(**{**ASKED, **request})
-
-    return asyncio.run(run())
-
-
-ASKED: dict[str, Any] = {
-    "tenant": "acme",
-    "model": "sim-alone",
-    "messages": [{"role": "user", "content": "hello"}],
-    "max_tokens": 30,
-    "deadline": 3.0,
-}
+    asked = {**ASKED, **request}
+    return run(
+        settings(folder, **(configured or {})), catalogue, lambda llm: llm.chat(**asked), policy=policy
+    )
 
 
 def rows(folder: Path, table: str) -> list[dict[str, Any]]:
@@ -277,8 +264,7 @@ def test_more_than_was_allowed_is_charged_and_told(simulator: Simulator, tmp_pat
 
 def test_a_tool_call_that_cannot_be_run_is_told_to_the_model(simulator: Simulator, tmp_path: Path) -> None:
     simulator.change(rules=[{"fault": "bad_tool_call", "attempts": [1]}])
-    tool = {"name": "label", "description": "…", "parameters": LABEL_SCHEMA}
-    found = call(tmp_path, simulator.catalogue, tools=[tool], tool_choice="required")
+    found = call(tmp_path, simulator.catalogue, tools=[LABEL_TOOL], tool_choice="required")
     assert found.tool_calls[0].name == "label"
     assert len(simulator.settled(2)) == 2
 

@@ -33,6 +33,7 @@ from gateway_client.store.database import Database
 from gateway_client.store.opening import open_database
 from gateway_client.wake import presence
 from tests.support.gateway_audit import past_limits, violations
+from tests.support.gateway_stores import STORES, empty_store
 
 ROOT = Path(__file__).parents[3]
 FULL = os.environ.get("HOLDFAST_FULL") == "1"
@@ -101,21 +102,21 @@ class Murder:
         return True
 
 
-@pytest.fixture(params=list(CALLS))
-def calls(request: pytest.FixtureRequest) -> int:
-    """How many calls the database in question gets."""
-    return CALLS[request.param]
+@pytest.fixture(params=STORES)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-def url(request: pytest.FixtureRequest, calls: int, tmp_path: Path) -> Iterator[str]:
-    if calls == CALLS["sqlite"]:
-        yield f"sqlite:///{tmp_path / 'gateway.sqlite3'}"
-        return
-    server = request.getfixturevalue("postgres")
-    name = server.create("template0")
-    yield server.url(name)
-    server.drop(name)
+def calls(kind: str) -> int:
+    """How many calls the database in question gets."""
+    return CALLS[kind]
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterator[str]:
+    with empty_store(kind, tmp_path, request) as found:
+        yield found
 
 
 @pytest.fixture

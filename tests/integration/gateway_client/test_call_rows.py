@@ -14,6 +14,8 @@ from gateway_client.ledger.transactions import Transactions
 from gateway_client.records import Record
 from gateway_client.store import schema
 from tests.support.gateway import ask, call_row, settled, states, unknown
+from tests.support.gateway_audit import rows
+from tests.support.gateway_workers import dies
 
 REJECTED = Effect("rejected", retry_after=5.0)
 
@@ -30,12 +32,6 @@ def calls(books: Transactions) -> list[Any]:
 def failed(row: CallRow, **more: Any) -> Ending:
     record = Record("r", attempts=1).to_json()
     return Ending(row.id, "failed", "cancelled", record=record, begins=row, worker=row.worker, **more)
-
-
-def dies(books: Transactions, worker: str = "w1") -> None:
-    row = {"id": worker, "key": 1, "pid": 1, "host": "h", "address": "", "started": 0.0}
-    books.database.write(lambda c: c.execute(schema.worker.insert(), row))
-    books.sign_off(worker)
 
 
 def test_a_call_that_ends_before_its_admission_is_written_has_its_row(books: Transactions) -> None:
@@ -71,7 +67,7 @@ def test_what_was_sent_and_rejected_keeps_its_row_when_it_leaves(books: Transact
     books.admit(waiting)
     for one in (wish, waiting):
         books.withdraw("pool", one.id)
-    (attempt,) = books.database.read(lambda c: list(c.execute(select(schema.attempt))))
+    (attempt,) = rows(books.database, schema.attempt)
     assert (attempt.id, attempt.state, attempt.sends, attempt.output) == (wish.id, "released", 1, 0)
     held = books.database.read(lambda c: list(c.execute(select(schema.counter.c.held))))
     assert all(row.held == 0 for row in held)
@@ -89,7 +85,7 @@ def test_the_dead_leave_numbers_of_what_they_sent(books: Transactions, refused: 
     told = json.loads(found.record)
     assert (found.state, found.outcome, found.ended is not None) == ("failed", "worker died", True)
     assert (told["attempts"], told["sends"], told["request_id"]) == (1, 1, "r")
-    (attempt,) = books.database.read(lambda c: list(c.execute(select(schema.attempt))))
+    (attempt,) = rows(books.database, schema.attempt)
     assert (attempt.state, attempt.sends, attempt.output, attempt.cost_micro) == ("released", 1, 0, 0)
     assert found.id == row.id
 

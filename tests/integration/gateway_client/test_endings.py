@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Awaitable, Callable, Iterator
+import contextlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,24 +17,20 @@ from gateway_client.scopes import Span, Unit
 from gateway_client.settings import GatewaySettings
 from gateway_client.simulator.running import Simulator
 from gateway_client.store import schema
-from gateway_client.store.opening import open_database
-from tests.support.gateway_audit import rows, violations
+from tests.support.gateway_audit import rows_at
+from tests.support.gateway_calls import hello, run, run_audited
+from tests.support.gateway_moments import arrived, left, waiting
+from tests.support.gateway_one_call import caller
 
-ROOT = Path(__file__).parents[3]
-MODELS = ROOT / "gateway_client/simulator/models.toml"
 HELD_BY = "globex"
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Simulator]:
-    with Simulator(output_tokens=5) as found:
-        yield found
-
-
 @pytest.fixture
-def simulator(running: Simulator) -> Simulator:
-    running.reset()
-    return running
+def settings(settings: GatewaySettings) -> GatewaySettings:
+    """Times at which a call may be left, cut short or drained, and none of them confused with another."""
+    return settings.model_copy(
+        update={"drain_seconds": 0.6, "stall_seconds": 1.0, "first_token_seconds": 2.0}
+    )
 
 
 @dataclass
@@ -47,34 +39,38 @@ class Scene:
 
     llm: GatewayClient
     operator: Operator
+    simulator: Simulator
     more: dict[str, Any]
 
+    async def arrived(self) -> None:
+        await arrived(self.simulator)
+
+    async def waiting(self, sends: int) -> None:
+        await waiting(self.operator, sends=sends)
+
     def asked(self, fault: str = "none", **more: Any) -> dict[str, Any]:
-        given: dict[str, Any] = {"tenant": "acme", "model": "sim-alone", "max_tokens": 40, "deadline": 8.0}
-        messages = [{"role": "user", "content": f"hello [[simulate:{fault}]]"}]
-        return {**given, "messages": messages, **self.more, **more}
+        return {**hello(fault, deadline=8.0), **self.more, **more}
 
     async def chat(self, fault: str = "none", **more: Any) -> None:
         await self.llm.chat(**self.asked(fault, **more))
 
-    async def left(self, seconds: float, fault: str, **more: Any) -> None:
-        """A caller who leaves after so long."""
-        await asyncio.wait_for(self.chat(fault, **more), seconds)
+    async def left(self, when: Awaitable[None], fault: str = "none") -> None:
+        await left(self.chat(fault), when)
 
     async def behind(self, work: Awaitable[None]) -> None:
         """Do it while somebody else holds the only slot."""
         self.operator.set_pool("first", {"max_window": 1, "headroom": 0, "batch_minimum": 0})
-        asked = self.asked("slow_first_token; seconds=0.5", tenant=HELD_BY) | {"idempotency_key": None}
+        asked = self.asked("silence", tenant=HELD_BY) | {"idempotency_key": None}
         holder = asyncio.create_task(self.llm.chat(**asked))
-        await asyncio.sleep(0.1)
+        await self.arrived()
         try:
             await work
         finally:
-            await holder
+            holder.cancel()
 
     async def paused(self) -> None:
-        asked = asyncio.create_task(self.chat("rate_limited; retry_after=0.6"))
-        await asyncio.sleep(0.3)
+        asked = asyncio.create_task(self.chat("rate_limited; retry_after=1"))
+        await self.waiting(sends=1)
         self.operator.pause("tenant", "acme", "incident")
         await asked
 
@@ -115,8 +111,8 @@ class Scene:
         await task
 
     async def signed_off(self) -> None:
-        asked = asyncio.create_task(self.chat(deadline=1.5))
-        await asyncio.sleep(0.2)
+        asked = asyncio.create_task(self.chat())
+        await self.waiting(sends=0)
         await self.llm.close()
         await asked
 
@@ -140,7 +136,7 @@ class Case:
 
 
 TOO_LATE, ALONE = "DeadlineExceeded", "of 'sim-alone'"
-REJECTED = "rate_limited; retry_after=0.3"
+REJECTED = "rate_limited; retry_after=0.6"
 CASES = {
     "answered": Case(lambda s: s.chat(), "done", "ok", 1, 1, ("settled",)),
     "embedded": Case(lambda s: s.embed(), "done", "ok", 1, 1, ("settled",)),
@@ -152,27 +148,27 @@ CASES = {
         lambda s: s.behind(s.chat(deadline=0.2, lane="batch")), "failed", TOO_LATE, 1, 0
     ),
     "out of time while it was rejected": Case(
-        lambda s: s.chat(REJECTED, deadline=0.45), "failed", TOO_LATE, 1, None, ("released",),
+        lambda s: s.chat(REJECTED, deadline=1.0), "failed", TOO_LATE, 1, None, ("released",),
         f"rate_limited (429) {ALONE}",
     ),
     "out of time while the gate was shut": Case(
-        lambda s: s.chat("rate_limited; retry_after=5", deadline=0.5), "failed", TOO_LATE, 1, 1, ("released",),
+        lambda s: s.chat("rate_limited; retry_after=5", deadline=1.0), "failed", TOO_LATE, 1, 1, ("released",),
         f"rate_limited (429) {ALONE}",
     ),
     "rejected once, then answered": Case(
         lambda s: s.chat(f"{REJECTED}; attempts=1"), "done", "ok", 1, 2, ("settled",), f"rate_limited (429) {ALONE}"
     ),
     "out of time in silence": Case(
-        lambda s: s.chat("silence", deadline=0.4), "unknown", TOO_LATE, 1, 1, ("unknown",), f"Silent {ALONE}"
+        lambda s: s.chat("silence", deadline=1.0), "unknown", TOO_LATE, 1, 1, ("unknown",), f"Silent {ALONE}"
     ),
     "left before its admission": Case(lambda s: s.cancelled_at_once(), "failed", "cancelled", None, 0, None),
-    "left in the queue": Case(lambda s: s.behind(s.left(0.2, "none")), "failed", "cancelled", 1, 0),
+    "left in the queue": Case(lambda s: s.behind(s.left(s.waiting(sends=0))), "failed", "cancelled", 1, 0),
     "left while it was answered": Case(
-        lambda s: s.left(0.15, "slow_first_token; seconds=0.4"), "done", "ok", 1, 1, ("settled",)
+        lambda s: s.left(s.arrived(), "slow_first_token; seconds=0.2"), "done", "ok", 1, 1, ("settled",)
     ),
-    "left in silence": Case(lambda s: s.left(0.15, "silence"), "unknown", "cancelled", 1, 1, ("unknown",)),
+    "left in silence": Case(lambda s: s.left(s.arrived(), "silence"), "unknown", "cancelled", 1, 1, ("unknown",)),
     "left while it was rejected": Case(
-        lambda s: s.left(0.4, "rate_limited; retry_after=5"), "failed", "cancelled", 1, 1, ("released",),
+        lambda s: s.left(s.waiting(sends=1), "rate_limited; retry_after=5"), "failed", "cancelled", 1, 1, ("released",),
         f"rate_limited (429) {ALONE}",
     ),
     "refused after it was rejected": Case(
@@ -203,29 +199,6 @@ CASES = {
 }  # fmt: skip
 
 
-def settings_of(folder: Path) -> GatewaySettings:
-    return GatewaySettings(
-        url=f"sqlite:///{folder / 'gateway.sqlite3'}",
-        drain_seconds=0.6,
-        stall_seconds=1,
-        first_token_seconds=2,
-    )
-
-
-def play(case: Case, settings: GatewaySettings, simulator: Simulator, more: dict[str, Any]) -> None:
-    async def main() -> None:
-        async with GatewayClient(settings, simulator.catalogue, seed=1) as llm:
-            operator = Operator(open_database(settings.store))
-            try:
-                await case.work(Scene(llm, operator, more))
-            except (GatewayError, TimeoutError, asyncio.CancelledError):
-                pass
-            finally:
-                operator.close()
-
-    asyncio.run(main())
-
-
 # With a budget what was rejected keeps its hold while it waits; without one it holds nothing. A call with a key has its
 # row before it is admitted.
 KEYED = (
@@ -241,16 +214,21 @@ WAYS = [
 
 
 @pytest.mark.parametrize(("name", "way"), WAYS, ids=["-".join(pair).replace(" ", "_") for pair in WAYS])
-def test_every_ending_has_its_row(simulator: Simulator, tmp_path: Path, name: str, way: str) -> None:
-    case, settings = CASES[name], settings_of(tmp_path)
-    database = open_database(settings.store)
+def test_every_ending_has_its_row(
+    settings: GatewaySettings, simulator: Simulator, operator: Operator, name: str, way: str
+) -> None:
+    case = CASES[name]
     if way == "budget":
-        Operator(database).set_budget("tenant=acme", Span.DAY, Unit.MICRODOLLARS, 1_000_000)
-    play(
-        case, settings, simulator, {"idempotency_key": "k" if way == "keyed" else None, "request_id": "ours"}
-    )
-    (call,) = (row for row in Operator(database).calls() if row["tenant"] == "acme")
-    own = [row for row in rows(database, schema.attempt) if row.call == call["id"]]
+        operator.set_budget("tenant=acme", Span.DAY, Unit.MICRODOLLARS, 1_000_000)
+    more = {"idempotency_key": "k" if way == "keyed" else None, "request_id": "ours"}
+
+    async def play(llm: GatewayClient) -> None:
+        with contextlib.suppress(GatewayError, TimeoutError, asyncio.CancelledError):
+            await case.work(Scene(llm, operator, simulator, more))
+
+    run_audited(settings, simulator, play)
+    (call,) = (row for row in operator.calls() if row["tenant"] == "acme")
+    own = [row for row in rows_at(settings.store, schema.attempt) if row.call == call["id"]]
     arrived = sum(entry.request_id == "ours" for entry in simulator.log) if case.sends is None else case.sends
     assert (call["state"], call["outcome"]) == (case.state, case.outcome)
     assert call["ended"] is not None
@@ -261,30 +239,10 @@ def test_every_ending_has_its_row(simulator: Simulator, tmp_path: Path, name: st
     assert sum(row.sends for row in own) >= arrived, "it counts grants"
     assert call["cost_micro"] == sum(row.cost_micro for row in own)
     assert record["last_failure"] == case.last
-    assert (
-        violations(
-            database, [json.dumps(entry.bill_line()) for entry in simulator.log if entry.micro_dollars]
-        )
-        == []
-    )
-    database.close()
 
 
 # -- killed
 
-VICTIM = """
-import asyncio, sys
-from gateway_client.catalogue import Catalogue
-from gateway_client.client import GatewayClient
-from gateway_client.settings import GatewaySettings
-async def main():
-    catalogue = Catalogue.load(sys.argv[3]).pointed_at(sys.argv[2])
-    async with GatewayClient(GatewaySettings(url=sys.argv[1]), catalogue) as llm:
-        await llm.chat(tenant="acme", model="sim-alone", max_tokens=40, deadline=20, request_id="ours",
-                       idempotency_key=sys.argv[5] or None,
-                       messages=[{"role": "user", "content": f"hello [[simulate:{sys.argv[4]}]]"}])
-asyncio.run(main())
-"""
 # Where it is killed, under which fault -> its row (None: there is none), and its attempts.
 KILLED: dict[tuple[str, str], tuple[tuple[str, str, int, int] | None, tuple[str, ...]]] = {
     ("gateway.admit.before", "none"): (None, ()),
@@ -298,26 +256,17 @@ KILLED: dict[tuple[str, str], tuple[tuple[str, str, int, int] | None, tuple[str,
 
 @pytest.mark.parametrize("place", KILLED, ids=lambda place: place[0])
 def test_a_process_that_is_killed_leaves_calls_that_ended(
-    simulator: Simulator, tmp_path: Path, place: tuple[str, str]
+    settings: GatewaySettings, simulator: Simulator, operator: Operator, place: tuple[str, str]
 ) -> None:
-    settings, (row, left) = settings_of(tmp_path), KILLED[place]
+    row, left = KILLED[place]
     where, fault = place
-    command = [sys.executable, "-c", VICTIM, settings.store, simulator.url, str(MODELS), fault, ""]
-    done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | {"HOLDFAST_CRASH_AT": where}, capture_output=True, timeout=60
-    )
-    assert done.returncode == -9, done.stderr
-    database = open_database(settings.store)
-
-    async def recovered() -> None:
-        async with GatewayClient(settings, simulator.catalogue):
-            pass
-
-    asyncio.run(recovered())
-    calls = Operator(database).calls()
-    told = [(c["state"], c["outcome"], c["record"]["attempts"], c["record"]["sends"]) for c in calls]
-    assert told == ([] if row is None else [row])
-    attempts = rows(database, schema.attempt)
+    with caller(settings.store, simulator.url, fault, 20.0, HOLDFAST_CRASH_AT=where) as victim:
+        _, told = victim.communicate(timeout=60)
+    assert victim.returncode == -9, told
+    run(settings, simulator.catalogue, lambda llm: asyncio.sleep(0))  # whoever comes recovers the dead
+    calls = operator.calls()
+    ends = [(c["state"], c["outcome"], c["record"]["attempts"], c["record"]["sends"]) for c in calls]
+    assert ends == ([] if row is None else [row])
+    attempts = rows_at(settings.store, schema.attempt)
     assert tuple(a.state for a in attempts) == left
     assert [c["cost_micro"] for c in calls] == [sum(a.cost_micro for a in attempts)] * len(calls)
-    database.close()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select
 
 from gateway_client.client import GatewayClient
 from gateway_client.errors import DeadlineExceeded
@@ -17,20 +15,10 @@ from gateway_client.settings import GatewaySettings
 from gateway_client.simulator.running import Simulator
 from gateway_client.store import schema
 from gateway_client.store.opening import open_database
+from tests.support.gateway_audit import rows_at
+from tests.support.gateway_calls import HELLO
 
 SHUT = 0.3
-HELLO: dict[str, Any] = {
-    "tenant": "acme",
-    "model": "sim-alone",
-    "messages": [{"role": "user", "content": "hello"}],
-    "max_tokens": 40,
-}
-
-
-@pytest.fixture
-def simulator() -> Iterator[Simulator]:
-    with Simulator(output_tokens=5) as found:
-        yield found
 
 
 class ShutsLate(httpx.AsyncBaseTransport):
@@ -80,10 +68,8 @@ def test_a_call_whose_time_is_up_before_the_gate_opens_sent_nothing_and_costs_no
     with pytest.raises(DeadlineExceeded):
         asyncio.run(ask(store_url, simulator, 60.0, deadline=0.2))
     assert simulator.log == []
-    database = open_database(store_url)
-    rows = database.read(lambda connection: connection.execute(select(schema.attempt)).all())
-    database.close()
-    assert {(row.state, row.cost_micro, row.tokens) for row in rows} == {("released", 0, 0)}
+    found = {(row.state, row.cost_micro, row.tokens) for row in rows_at(store_url, schema.attempt)}
+    assert found == {("released", 0, 0)}
 
 
 def test_every_other_process_hears_of_a_gate_before_the_ledger_does(store_url: str) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,53 +12,25 @@ from gateway_client.errors import GatewayError, IdempotencyConflict, InvalidCall
 from gateway_client.ledger.recovery import expire
 from gateway_client.policy import KnownTenants, TenantPolicy
 from gateway_client.records import Completion, Embeddings
-from gateway_client.settings import GatewaySettings
-from gateway_client.simulator.running import Simulator
 from gateway_client.store import schema
 from gateway_client.store.opening import open_database
 from gateway_client.sync import SyncGatewayClient
-from tests.support.gateway_audit import rows, violations
+from tests.support.gateway_audit import rows, rows_at
+from tests.support.gateway_calls import LABEL_TOOL, hello, run_audited, simulate
+from tests.support.gateway_moments import arrived, left
+from tests.support.gateway_stores import both_stores
 from tests.support.model_calls import LABEL_SCHEMA
 
-Asking = Callable[..., Awaitable[Completion | Embeddings]]
 OPERATIONS = ("chat", "embed", "stream")
 operations = pytest.mark.parametrize("operation", OPERATIONS)
-both_stores = pytest.mark.parametrize("settings", ["sqlite", "postgres"], indirect=True)
-TOOL = {"name": "label", "description": "…", "parameters": LABEL_SCHEMA}
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Simulator]:
-    with Simulator(output_tokens=5) as found:
-        yield found
-
-
-@pytest.fixture
-def simulator(running: Simulator) -> Simulator:
-    running.reset()
-    return running
-
-
-@pytest.fixture
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GatewaySettings]:
-    short = {"stall_seconds": 0.5, "first_token_seconds": 1.0, "drain_seconds": 2.0}
-    if getattr(request, "param", "sqlite") == "sqlite":
-        yield GatewaySettings(url=f"sqlite:///{tmp_path / 'gateway.sqlite3'}", **short)
-        return
-    server = request.getfixturevalue("postgres")
-    name = server.create("template0")
-    yield GatewaySettings(url=server.url(name), **short)
-    server.drop(name)
 
 
 def asked(operation: str, fault: str = "none", **more: Any) -> dict[str, Any]:
     """The options of one call under the key `k`."""
     given: dict[str, Any] = {"tenant": "acme", "idempotency_key": "k"}
-    text = f"hello [[simulate:{fault}]]"
     if operation == "embed":
-        return {**given, "model": "sim-embed", "texts": ["b", "ä", text], **more}
-    messages = [{"role": "user", "content": text}]
-    return {**given, "model": "sim-alone", "messages": messages, "max_tokens": 40, **more}
+        return {**given, "model": "sim-embed", "texts": ["b", "ä", simulate(fault)], **more}
+    return {**hello(fault), **given, **more}
 
 
 async def ask(
@@ -86,33 +55,14 @@ def answer(found: Completion | Embeddings) -> Any:
     return found.text, found.tool_calls, found.parsed, found.usage, found.finish, found.model, found.call
 
 
-def run(
-    settings: GatewaySettings,
-    simulator: Simulator,
-    work: Callable[[GatewayClient], Awaitable[Any]],
-    **more: Any,
-) -> Any:
-    async def main() -> Any:
-        async with GatewayClient(settings, simulator.catalogue, seed=1, **more) as llm:
-            return await work(llm)
-
-    try:
-        return asyncio.run(main())
-    finally:
-        simulator.settled(len(simulator.log))
-        database = open_database(settings.store)
-        assert violations(database, [json.dumps(line) for line in simulator.provider.log.bill()]) == []
-        database.close()
-
-
 @both_stores
 @operations
 def test_a_key_is_dispatched_once_and_gives_the_same_answer_again(settings, simulator, operation) -> None:
     async def many(llm: GatewayClient) -> Any:
         return await asyncio.gather(*(ask(llm, operation) for _ in range(5)))
 
-    found = run(settings, simulator, many)
-    again = run(settings, simulator, lambda llm: ask(llm, operation))
+    found = run_audited(settings, simulator, many)
+    again = run_audited(settings, simulator, lambda llm: ask(llm, operation))
     assert len(simulator.log) == 1
     assert sorted(one.stored for one in found) == [False, True, True, True, True]
     assert again.stored
@@ -135,7 +85,7 @@ def test_a_key_is_for_one_body_and_one_operation(settings, simulator, operation)
                     await ask(llm, other)
         assert not (await ask(llm, operation, tenant="globex")).stored, "a key belongs to a tenant"
 
-    run(settings, simulator, all_of_them)
+    run_audited(settings, simulator, all_of_them)
     assert len(simulator.log) == 2
 
 
@@ -155,7 +105,7 @@ def test_what_may_have_been_charged_fails_or_is_bought_again_as_asked(settings, 
         bought = await ask(llm, operation, fault, on_unknown="buy", **same)
         return bought, await ask(llm, operation, fault, **same)
 
-    bought, again = run(settings, simulator, thrice)
+    bought, again = run_audited(settings, simulator, thrice)
     assert len(simulator.log) == 2
     assert (bought.stored, again.stored) == (False, True)
     assert answer(again) == answer(bought)
@@ -169,7 +119,7 @@ def test_what_failed_for_nothing_is_simply_tried_again(settings, simulator, oper
             await ask(llm, operation, "bad_request; attempts=1", request_id="ours")
         return await ask(llm, operation, "bad_request; attempts=1", request_id="ours")
 
-    assert not run(settings, simulator, twice).stored
+    assert not run_audited(settings, simulator, twice).stored
     assert len(simulator.log) == 2
 
 
@@ -183,7 +133,7 @@ def test_replies_expire_by_their_tenants_terms_and_are_wiped(settings, simulator
         await asyncio.sleep(0.01)
         return [(await ask(llm, operation, tenant=tenant)).stored for tenant in ("acme", "globex")]
 
-    assert run(settings, simulator, both, policy=policy) == [False, True]
+    assert run_audited(settings, simulator, both, policy=policy) == [False, True]
     assert len(simulator.log) == 3
     database = open_database(settings.store)
     wiped = database.write(lambda c: expire(c, database.now(c) + 1))
@@ -203,7 +153,7 @@ def test_a_stream_that_was_left_is_drained_and_given_again(settings, simulator) 
             first = [event.text async for event in stream if await stream.close() is None]
         return first, await ask(llm, "stream", fault)
 
-    first, again = run(settings, simulator, leave)
+    first, again = run_audited(settings, simulator, leave)
     assert again.stored
     assert again.text.startswith("".join(first))
     assert again.finish is not None
@@ -217,13 +167,13 @@ def test_a_stream_that_is_closed_before_it_began_leaves_its_key_free(settings, s
         assert [event async for event in stream] == []
         return await ask(llm, "stream")
 
-    assert not run(settings, simulator, close).stored
+    assert not run_audited(settings, simulator, close).stored
     assert len(simulator.log) == 1
 
 
 @pytest.mark.parametrize("buffer", [False, True])
 @pytest.mark.parametrize(
-    "more", [{}, {"schema": LABEL_SCHEMA}, {"tools": [TOOL], "tool_choice": "required"}], ids=str
+    "more", [{}, {"schema": LABEL_SCHEMA}, {"tools": [LABEL_TOOL], "tool_choice": "required"}], ids=str
 )
 def test_a_stored_stream_gives_the_same_text_and_tools_in_pieces(settings, simulator, more, buffer) -> None:
     async def pieces(llm: GatewayClient) -> Any:
@@ -233,7 +183,7 @@ def test_a_stored_stream_gives_the_same_text_and_tools_in_pieces(settings, simul
     async def both(llm: GatewayClient) -> Any:
         return await pieces(llm), await pieces(llm)
 
-    (live, first), (again, stored) = run(settings, simulator, both)
+    (live, first), (again, stored) = run_audited(settings, simulator, both)
     assert stored.stored
     assert answer(stored) == answer(first)
     assert _joined(again) == _joined(live)
@@ -251,11 +201,9 @@ def _joined(events: list[Any]) -> tuple[str, dict[int, str]]:
 
 def test_stored_vectors_take_four_bytes_a_number(settings, simulator) -> None:
     texts = [f"text {number}" for number in range(20)]
-    found = run(settings, simulator, lambda llm: ask(llm, "embed", texts=texts, dimensions=64))
+    found = run_audited(settings, simulator, lambda llm: ask(llm, "embed", texts=texts, dimensions=64))
     assert [len(vector) for vector in found.vectors] == [64] * 20
-    database = open_database(settings.store)
-    (row,) = rows(database, schema.call)
-    database.close()
+    (row,) = rows_at(settings.store, schema.call)
     assert 4 * 64 * 20 < len(row.reply) < 4 * 64 * 20 + 600
 
 
@@ -263,11 +211,11 @@ def test_a_caller_of_embed_who_left_finds_the_vectors_under_the_key(settings, si
     fault = "slow_first_token; seconds=0.3"
 
     async def leave(llm: GatewayClient) -> Any:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(ask(llm, "embed", fault), 0.15)
+        with pytest.raises(asyncio.CancelledError):
+            await left(ask(llm, "embed", fault), arrived(simulator))
         return await ask(llm, "embed", fault)
 
-    assert run(settings, simulator, leave).stored
+    assert run_audited(settings, simulator, leave).stored
     assert len(simulator.log) == 1
 
 
@@ -313,5 +261,5 @@ def test_keys_that_are_none(settings, simulator) -> None:
                 with pytest.raises(InvalidCall, match=told):
                     await ask(llm, operation, **wrong)
 
-    run(settings, simulator, refused)
+    run_audited(settings, simulator, refused)
     assert simulator.log == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
@@ -16,6 +17,7 @@ from gateway_client.ledger.transactions import Transactions
 from gateway_client.scopes import Span, Unit
 from gateway_client.store import schema
 from tests.support.gateway import ask, call_row, counters, released, settled, states, unknown
+from tests.support.gateway_workers import dies
 
 MONEY = ("tenant=acme", "day", "microdollars")
 
@@ -353,6 +355,16 @@ def test_breakers_open_for_interactive_and_postpone_batch(books: Transactions) -
     assert books.admit(ask(model="other"))[0].granted or books.admit(ask(model="other"))[0].waiting
 
 
+def test_limits_that_an_answer_tells_hold_for_whoever_comes_next(books: Transactions) -> None:
+    wish = ask()
+    books.admit(wish)
+    told = Effect("answered", 0.1, None, {"requests": (9, 0, 30.0)})
+    books.settle("pool", wish.id, replace(settled(), effect=told))
+    answer, notices = books.admit(ask())
+    assert answer.waiting
+    assert 29 < notices.next_in["pool"] <= 30
+
+
 # -- idempotency
 
 
@@ -406,8 +418,7 @@ def test_a_dead_workers_slots_holds_and_calls_are_cleared_up(books: Transactions
     assert books.admit(queued)[0].waiting
     alive = ask(worker="alive")
     assert books.admit(alive)[0].waiting
-    sign_on(books, "dead")
-    notices = books.sign_off("dead")
+    notices = dies(books, "dead")
     assert list(notices.answers) == ["alive"]
     assert states(books) == {"unknown": 3, "held": 1}
     assert counters(books)[MONEY] == (100, 300, 0)
@@ -421,14 +432,8 @@ def test_an_answer_that_comes_after_its_worker_was_taken_for_dead_still_corrects
     limit(books, 1000)
     wish = ask(worker="slow")
     books.admit(wish)
-    sign_on(books, "slow")
-    books.sign_off("slow")
+    dies(books, "slow")
     assert counters(books)[MONEY] == (0, 100, 0)
     assert books.settle("pool", wish.id, settled(cost=37))[0]
     assert counters(books)[MONEY] == (0, 37, 0)
     assert not books.settle("pool", wish.id, settled(cost=37))[0]
-
-
-def sign_on(books: Transactions, worker: str) -> None:
-    row = {"id": worker, "key": 1, "pid": 1, "host": "h", "address": "", "started": 0.0}
-    books.database.write(lambda c: c.execute(schema.worker.insert(), row))

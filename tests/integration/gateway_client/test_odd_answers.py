@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from gateway_client.catalogue import Catalogue
 from gateway_client.client import GatewayClient
 from gateway_client.errors import (
     BreakerOpen,
@@ -20,41 +18,19 @@ from gateway_client.errors import (
     MalformedResponse,
     ProviderError,
 )
+from gateway_client.ledger.entries import Notices
 from gateway_client.model import Capability
-from gateway_client.operating import Operator
 from gateway_client.settings import GatewaySettings
-from gateway_client.simulator.running import SIMULATED, Simulator
 from gateway_client.store import schema
-from gateway_client.store.opening import open_database
-from tests.support.gateway_audit import rows
-from tests.support.model_calls import LABEL_SCHEMA, without
+from tests.support.gateway import ask, call_row
+from tests.support.gateway_audit import rows_at
+from tests.support.gateway_calls import HELLO, LABEL_TOOL, hello, run
+from tests.support.gateway_moments import arrived, waiting
+from tests.support.gateway_stores import both_stores
+from tests.support.model_calls import MODELS, without
 
-TOOL = {"name": "label", "description": "…", "parameters": LABEL_SCHEMA}
-CHAT: dict[str, Any] = {
-    "tenant": "acme",
-    "model": "sim-openai",
-    "messages": [{"role": "user", "content": "hello"}],
-    "max_tokens": 40,
-}
+CHAT: dict[str, Any] = HELLO | {"model": "sim-openai"}
 EMBED: dict[str, Any] = {"tenant": "acme", "model": "sim-embed", "texts": ["a", "b", "c"]}
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Simulator]:
-    with Simulator(output_tokens=5) as found:
-        yield found
-
-
-@pytest.fixture
-def simulator(running: Simulator) -> Simulator:
-    running.change(rules=[])
-    running.reset()
-    return running
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> GatewaySettings:
-    return GatewaySettings(url=f"sqlite:///{tmp_path / 'gateway.sqlite3'}", drain_seconds=1.0)
 
 
 def vectors(*found: list[float]) -> Callable[[httpx.Request], httpx.Response]:
@@ -65,12 +41,8 @@ def vectors(*found: list[float]) -> Callable[[httpx.Request], httpx.Response]:
 
 
 def embed(settings: GatewaySettings, answer: Callable[[httpx.Request], httpx.Response], **more: Any) -> Any:
-    async def main() -> Any:
-        catalogue, transport = Catalogue.load(SIMULATED), httpx.MockTransport(answer)
-        async with GatewayClient(settings, catalogue, transport=transport) as llm:
-            return await llm.embed(**EMBED, **more)
-
-    return asyncio.run(main())
+    transport = httpx.MockTransport(answer)
+    return run(settings, MODELS, lambda llm: llm.embed(**EMBED, **more), transport=transport)
 
 
 @pytest.mark.parametrize(
@@ -91,10 +63,8 @@ def test_vectors_that_are_not_one_for_each_text_are_no_answer(settings, found, m
     with pytest.raises(MalformedResponse, match=told):
         embed(settings, answer, idempotency_key="k", **more)
     assert len(asked) == 1
-    database = open_database(settings.store)
-    (attempt,) = rows(database, schema.attempt)
-    (call,) = rows(database, schema.call)
-    database.close()
+    (attempt,) = rows_at(settings.store, schema.attempt)
+    (call,) = rows_at(settings.store, schema.call)
     assert (attempt.state, attempt.outcome, attempt.input) == ("settled", "malformed", 3), "it was charged"
     assert (call.state, call.outcome, call.reply) == ("unknown", "malformed", None)
 
@@ -117,13 +87,8 @@ def test_a_fallback_that_cannot_do_what_is_asked_does_not_hide_what_failed(setti
         models[name] = without(models[name], Capability.TOOLS)
     catalogue = replace(simulator.catalogue, models=models)
     simulator.change(rules=[{"fault": "status", "status": 503}])
-
-    async def main() -> None:
-        async with GatewayClient(settings, catalogue, seed=1) as llm:
-            await llm.chat(**CHAT, tools=[TOOL], deadline=1.0)
-
     with pytest.raises((ProviderError, BreakerOpen, DeadlineExceeded)) as caught:
-        asyncio.run(main())
+        run(settings, catalogue, lambda llm: llm.chat(**CHAT, tools=[LABEL_TOOL], deadline=1.0))
     failed = caught.value if isinstance(caught.value, ProviderError) else caught.value.__cause__
     assert isinstance(failed, ProviderError)
     assert failed.status == 503
@@ -136,28 +101,21 @@ def test_a_fallback_that_can_is_asked_past_one_that_cannot(settings, simulator) 
     models["sim-anthropic"] = without(models["sim-anthropic"], Capability.TOOLS)
     catalogue = replace(simulator.catalogue, models=models)
     simulator.change(rules=[{"fault": "status", "status": 503, "model": "sim-openai-2026-01-01"}])
-
-    async def main() -> Any:
-        async with GatewayClient(settings, catalogue, seed=1) as llm:
-            return await llm.chat(**CHAT, tools=[TOOL], tool_choice="required")
-
-    found = asyncio.run(main())
+    asked = {**CHAT, "tools": [LABEL_TOOL], "tool_choice": "required"}
+    found = run(settings, catalogue, lambda llm: llm.chat(**asked))
     assert found.model == "sim-large"
     assert found.record.attempts == 2
     assert found.record.last_failure == "overloaded (503) of 'sim-openai'"
 
 
-def test_what_ends_a_call_names_what_failed_and_none_of_its_words(settings, simulator) -> None:
+def test_what_ends_a_call_names_what_failed_and_none_of_its_words(settings, simulator, operator) -> None:
     simulator.change(rules=[{"fault": "status", "status": 500}])
 
-    async def main() -> list[BaseException]:
-        async with GatewayClient(settings, simulator.catalogue, seed=1) as llm:
-            asked = [llm.chat(**CHAT | {"model": "sim-alone"}) for _ in range(12)]
-            return [
-                e for e in await asyncio.gather(*asked, return_exceptions=True) if isinstance(e, BreakerOpen)
-            ]
+    async def burst(llm: GatewayClient) -> list[BaseException]:
+        ended = await asyncio.gather(*(llm.chat(**HELLO) for _ in range(12)), return_exceptions=True)
+        return [error for error in ended if isinstance(error, BreakerOpen)]
 
-    found = asyncio.run(main())
+    found = run(settings, simulator.catalogue, burst)
     assert found
     for error in found:
         if error.__cause__ is None:
@@ -167,35 +125,56 @@ def test_what_ends_a_call_names_what_failed_and_none_of_its_words(settings, simu
         assert isinstance(error.__cause__, ProviderError)
         assert error.wait is not None
     assert any(error.__cause__ for error in found)
-    database = open_database(settings.store)
-    told = [row["record"] for row in Operator(database).calls() if row["outcome"] == "BreakerOpen"]
-    database.close()
+    told = [row["record"] for row in operator.calls() if row["outcome"] == "BreakerOpen"]
     assert {one["last_failure"] for one in told if one["sends"]} == {"server_error (500) of 'sim-alone'"}
 
 
 @pytest.mark.parametrize("lane", ["interactive", "batch"])
-def test_closing_a_client_tells_who_waits(settings, simulator, lane) -> None:
-    database = open_database(settings.store)
-    operator = Operator(database)
-
+def test_closing_a_client_tells_who_waits(settings, simulator, operator, lane) -> None:
     async def main() -> tuple[Any, BaseException]:
         llm = GatewayClient(settings, simulator.catalogue)
         await llm.open()
         operator.set_pool("first", {"max_window": 1, "headroom": 0, "batch_minimum": 0})
-        slow = [{"role": "user", "content": "[[simulate:slow_first_token; seconds=0.3]]"}]
-        holder = asyncio.create_task(llm.chat(**{**CHAT, "model": "sim-alone", "messages": slow}))
-        await asyncio.sleep(0.1)
-        waiting = asyncio.create_task(llm.chat(**{**CHAT, "model": "sim-alone", "deadline": 60.0}, lane=lane))
-        await asyncio.sleep(0.1)
+        holder = asyncio.create_task(llm.chat(**hello("slow_first_token; seconds=1")))
+        await arrived(simulator)
+        queued = asyncio.create_task(llm.chat(**HELLO, deadline=60.0, lane=lane))
+        await waiting(operator)
         await asyncio.wait_for(llm.close(), 10)
-        found = await asyncio.wait_for(asyncio.gather(holder, waiting, return_exceptions=True), 5)
+        found = await asyncio.wait_for(asyncio.gather(holder, queued, return_exceptions=True), 5)
         return found[0], found[1]
 
     answered, refused = asyncio.run(main())
     assert answered.text
     assert isinstance(refused, ClientClosed), repr(refused)
     calls = {row["outcome"] for row in operator.calls()}
-    attempts = rows(database, schema.attempt)
-    database.close()
+    attempts = rows_at(settings.store, schema.attempt)
     assert calls == {"ok", "ClientClosed"}
     assert {row.state for row in attempts} <= {"settled", "released"}
+
+
+@both_stores
+def test_nobody_gets_in_while_a_client_signs_off(settings, simulator, operator) -> None:
+    """Nobody would clear up after what was written behind the sign-off."""
+    refused: list[BaseException | None] = []
+
+    async def main() -> None:
+        llm = GatewayClient(settings, simulator.catalogue)
+        await llm.open()
+        ledger, loop = llm.ledger, asyncio.get_running_loop()
+        books = ledger._transactions
+        signing_off = books.sign_off
+
+        def late(worker: str) -> Notices:
+            claim = ledger.claim(call_row(worker=worker, key="k"), buy_again=False)
+            admission = ledger.admit(ask(worker=worker, pool="first"))
+            for work in (claim, admission):
+                refused.append(asyncio.run_coroutine_threadsafe(work, loop).exception(timeout=5))
+            return signing_off(worker)
+
+        books.sign_off = late  # type: ignore[method-assign]
+        await llm.close()
+
+    asyncio.run(main())
+    assert [type(one) for one in refused] == [ClientClosed, ClientClosed]
+    assert rows_at(settings.store, schema.attempt) == []
+    assert operator.calls() == []

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,16 +35,28 @@ def test_word_of_an_earlier_grant_wakes_nobody(tmp_path: Path, told: Answer, wok
         heard = waiting.done()
         await ledger.close()
         assert waiting.done(), "nobody waits for a ledger that is closed"
-        waiting.exception()
         return heard
 
     assert asyncio.run(tell()) is woken
 
 
+def test_who_never_comes_to_wait_is_not_complained_of(tmp_path: Path) -> None:
+    complaints: list[dict[str, Any]] = []
+
+    async def tell() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+        ledger = Ledger(SqliteDatabase(f"sqlite:///{tmp_path / 'g.sqlite3'}"))
+        ledger._waiters.add(Wish("pool", "a", 1.0, 2))
+        await ledger.close()
+        ledger._waiters.remove("a")
+        gc.collect()
+
+    asyncio.run(tell())
+    assert complaints == []
+
+
 def test_settlements_go_before_a_crowd_of_admissions() -> None:
     threads, done = StoreThreads(1), []
-    import threading
-
     hold = threading.Event()
     threads.submit(Priority.SETTLE, hold.wait)
     for number in range(3):
@@ -51,5 +66,5 @@ def test_settlements_go_before_a_crowd_of_admissions() -> None:
     never = threads.submit(Priority.BATCH, lambda: done.append("never"))
     assert never.cancel()
     hold.set()
-    threads.close()
+    assert threads.close(10.0)
     assert done == ["settle", "interactive", "batch 0", "batch 1", "batch 2"]

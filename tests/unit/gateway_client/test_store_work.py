@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from pathlib import Path
 
 import pytest
 
-from gateway_client.errors import StoreUnavailable
+from gateway_client.errors import ClientClosed, StoreUnavailable
 from gateway_client.ledger import store_work
 from gateway_client.ledger.store_work import StoreWork
 from gateway_client.store.opening import open_database
@@ -32,7 +33,7 @@ def test_a_cancellation_that_comes_together_with_the_result_is_obeyed(tmp_path: 
         asking.cancel()
         await asyncio.wait({asking})
         assert asking.cancelled() or was_over, f"told {turns} turns after the result, it went on"
-        await work.close()
+        await work.close(lambda: None)
         database.close()
 
     asyncio.run(scene())
@@ -49,7 +50,46 @@ def test_a_store_that_does_not_answer_is_not_there(tmp_path: Path, monkeypatch: 
             await work.ask(Priority.LOOK, lambda: None)
         over.set()
         await asyncio.gather(*map(work.result, holders))
-        await work.close()
+        await work.close(lambda: None)
+        database.close()
+
+    asyncio.run(scene())
+
+
+def test_the_last_work_is_the_last(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    async def scene() -> None:
+        database = open_database(f"sqlite:///{tmp_path / 'gateway.sqlite3'}")
+        work = StoreWork(database)
+
+        def last() -> None:
+            with pytest.raises(ClientClosed):
+                work.submit(Priority.SETTLE, lambda: done.append("too late"))
+            done.append("last")
+
+        for name in ("first", "second"):
+            work.submit(Priority.BATCH, functools.partial(done.append, name))
+        await work.close(last)
+        database.close()
+
+    asyncio.run(scene())
+    assert done == ["first", "second", "last"]
+
+
+def test_a_store_that_hangs_keeps_nobody_from_closing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last work is then left to whoever clears up after the dead."""
+    monkeypatch.setattr(store_work, "STORE_SECONDS", 0.01)
+
+    async def scene() -> None:
+        database = open_database(f"sqlite:///{tmp_path / 'gateway.sqlite3'}")
+        work, over, done = StoreWork(database), threading.Event(), list[str]()
+        work.submit(Priority.LOOK, over.wait)
+        await work.close(lambda: done.append("last"))
+        over.set()
+        assert done == []
         database.close()
 
     asyncio.run(scene())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -147,6 +148,27 @@ def test_who_leaves_cancels_the_call_once(running: Any) -> None:
             _ = stream.completion
 
     asyncio.run(main())
+
+
+def test_a_failure_that_nobody_reads_on_for_is_not_complained_of(running: Any) -> None:
+    """The call's row has it."""
+    complaints: list[dict[str, Any]] = []
+
+    async def failing(call: Call) -> Answered:
+        raise Truncated("cut", kind="reset")
+
+    async def leave() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+        stream, _ = started()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        del stream
+        gc.collect()
+
+    running(failing)
+    asyncio.run(leave())
+    gc.collect()
+    assert complaints == []
 
 
 def test_a_call_that_never_ran_is_ended_by_its_stream(running: Any) -> None:

@@ -1,4 +1,4 @@
-"""One simulated provider for a module: it starts once, and forgets before each test."""
+"""The simulated provider as it comes, and a plain HTTP client to ask it with."""
 
 from __future__ import annotations
 
@@ -7,21 +7,12 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from gateway_client.simulator.running import Simulator
 from gateway_client.simulator.settings import Settings
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Simulator]:
-    with Simulator() as simulator:
-        yield simulator
-
-
 @pytest.fixture
-def simulator(running: Simulator) -> Simulator:
-    running.provider.change(Settings())
-    running.reset()
-    return running
+def provider_settings() -> Settings:
+    return Settings()
 
 
 @pytest.fixture
