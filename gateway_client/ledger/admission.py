@@ -17,6 +17,7 @@ from gateway_client.ledger.pump import broken, pump
 from gateway_client.ledger.turn import Turn
 from gateway_client.pools import limits
 from gateway_client.pools import state as pool_state
+from gateway_client.pools.state import Granted
 from gateway_client.scopes import Amount
 from gateway_client.store import schema
 
@@ -97,7 +98,8 @@ def _grant(turn: Turn, ask: Ask) -> Answer:
     row.update(granted=turn.now, sends=1, counters="\n".join(key.key for key in keys))
     turn.connection.execute(_INSERT, row)
     need = limits.needs(ask.input_tokens, ask.max_output)
-    turn.state = pool_state.admitted(turn.state, turn.declared, ask.lane, served, ask.breaker, need, turn.now)
+    granted = Granted(ask.id, ask.lane, ask.breaker, served, need)
+    turn.state = pool_state.admitted(turn.state, turn.declared, granted, turn.now)
     turn.grant(ask.lane)
     return Answer(granted=True, sends=1)
 

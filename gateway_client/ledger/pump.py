@@ -17,6 +17,7 @@ from gateway_client.ledger.entries import Answer
 from gateway_client.ledger.turn import Turn, split
 from gateway_client.pools import limits
 from gateway_client.pools import state as pool_state
+from gateway_client.pools.state import Granted
 from gateway_client.scopes import Amount
 from gateway_client.store import schema
 
@@ -143,9 +144,8 @@ def _take(turn: Turn, row: Row[Any], served: float, need: Mapping[str, int]) -> 
         keys = "\n".join(key.key for key in wanted)
     turn.connection.execute(_GRANT, {"b_id": row.id, "b_now": turn.now, "b_counters": keys})
     flows.charge(turn, row.lane, row.tenant, held=row.hold_tokens)
-    turn.state = pool_state.admitted(
-        turn.state, turn.declared, row.lane, served, f"{row.provider}/{row.model}", need, turn.now
-    )
+    granted = Granted(row.id, row.lane, f"{row.provider}/{row.model}", served, need)
+    turn.state = pool_state.admitted(turn.state, turn.declared, granted, turn.now)
     turn.queue(row.lane, -1)
     turn.grant(row.lane)
     turn.notices.tell(row.worker, row.id, Answer(granted=True, queued=True, sends=row.sends + 1))

@@ -113,7 +113,7 @@ def _teach(turn: Turn, row: Row[Any], effect: Effect) -> None:
     """Change the pool by what the outcome says of it."""
     name = f"{row.provider}/{row.model}"
     was_open = bool(turn.state.breaker(name).open_for)
-    turn.state = _taught(turn, name, effect)
+    turn.state = _taught(turn, name, row.id, effect)
     if effect.limits:
         told = limits.learn(turn.state.learned, effect.limits, turn.now)
         turn.state = replace(turn.state, learned=told)
@@ -123,16 +123,16 @@ def _teach(turn: Turn, row: Row[Any], effect: Effect) -> None:
         )
 
 
-def _taught(turn: Turn, name: str, effect: Effect) -> PoolState:
+def _taught(turn: Turn, name: str, attempt: str, effect: Effect) -> PoolState:
     if effect.kind == "answered":
         in_flight = turn.in_flight() + 1
         return pool_state.answered(turn.state, turn.declared, name, in_flight, effect.seconds)
     if effect.kind == "rejected":
-        return pool_state.rejected(turn.state, name, effect.retry_after, turn.now)
+        return pool_state.rejected(turn.state, name, attempt, effect.retry_after, turn.now)
     if effect.kind == "failed":
-        return pool_state.failed(turn.state, name, turn.now)
+        return pool_state.failed(turn.state, name, attempt, turn.now)
     if effect.kind == "not_sent":
-        return pool_state.not_sent(turn.state, name)
+        return pool_state.not_sent(turn.state, name, attempt)
     return turn.state
 
 

@@ -16,13 +16,14 @@ PROBE_LEASE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Failures are bits, newest lowest. It is open while `open_for` is not 0; `probe_at`: a probe is out."""
+    """Failures are bits, newest lowest. It is open while `open_for` is not 0; `probe` is out since `probe_at`."""
 
     failures: int = 0
     seen: int = 0
     opened_at: float = 0.0
     open_for: float = 0.0
     probe_at: float = 0.0
+    probe: str = ""
 
     @property
     def state(self) -> str:
@@ -45,9 +46,9 @@ def _left(since: float, seconds: float, now: float) -> float:
     return max(0.0, min(seconds, since + seconds - now))
 
 
-def let_through(breaker: Breaker, now: float) -> Breaker:
-    """After a call was let through: on an open breaker it is the probe."""
-    return replace(breaker, probe_at=now) if breaker.open_for else breaker
+def let_through(breaker: Breaker, attempt: str, now: float) -> Breaker:
+    """After an attempt was let through: on an open breaker it is the probe."""
+    return replace(breaker, probe_at=now, probe=attempt) if breaker.open_for else breaker
 
 
 def succeeded(breaker: Breaker) -> Breaker:
@@ -57,20 +58,21 @@ def succeeded(breaker: Breaker) -> Breaker:
     return _remember(breaker, 0)
 
 
-def given_back(breaker: Breaker) -> Breaker:
-    """After a probe that proved nothing: rejected for capacity, or never sent."""
-    return replace(breaker, probe_at=0.0)
+def given_back(breaker: Breaker, attempt: str) -> Breaker:
+    """After an attempt that proved nothing: rejected for capacity, or never sent. If it was the probe, another goes."""
+    return replace(breaker, probe_at=0.0, probe="") if breaker.probe == attempt else breaker
 
 
-def failed(breaker: Breaker, now: float) -> Breaker:
+def failed(breaker: Breaker, attempt: str, now: float) -> Breaker:
     """After a failure of the provider's. A failed probe doubles the time until the next."""
     if breaker.open_for:
-        if not breaker.probe_at:
+        if breaker.probe != attempt:
             return breaker  # sent before it opened
-        return replace(breaker, opened_at=now, open_for=min(LONGEST_OPEN, 2 * breaker.open_for), probe_at=0.0)
+        longer = min(LONGEST_OPEN, 2 * breaker.open_for)
+        return replace(breaker, opened_at=now, open_for=longer, probe_at=0.0, probe="")
     after = _remember(breaker, 1)
     if after.seen >= ENOUGH and 2 * after.failures.bit_count() > after.seen:
-        return replace(after, opened_at=now, open_for=FIRST_OPEN, probe_at=0.0)
+        return replace(after, opened_at=now, open_for=FIRST_OPEN)
     return after
 
 

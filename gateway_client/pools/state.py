@@ -49,25 +49,31 @@ class PoolState:
         return self.gate.shut_for(now)
 
 
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """An attempt that is let through: which limits it takes from, whose `breaker` (provider/model), and how much its
+    tenant had been `served` in the lane."""
+
+    attempt: str
+    lane: str
+    breaker: str
+    served: float
+    need: limits.Needs
+
+
 def fresh(declared: PoolConfig) -> PoolState:
     """A pool that nothing is known about."""
     size = min(declared.initial_window or declared.max_window, declared.max_window)
     return PoolState(Window(float(size)), declared.retry_burst)
 
 
-def admitted(
-    state: PoolState,
-    declared: PoolConfig,
-    lane: str,
-    served: float,
-    name: str,
-    need: limits.Needs,
-    now: float,
-) -> PoolState:
-    """After a call of a tenant that had been served so much was let through."""
-    virtual = {**state.virtual, lane: max(state.virtual_time(lane), served)}
-    after = replace(state, virtual=virtual, learned=limits.take(state.limits(declared, now), need, now))
-    return after.with_breaker(name, breakers.let_through(state.breaker(name), now))
+def admitted(state: PoolState, declared: PoolConfig, granted: Granted, now: float) -> PoolState:
+    """After an attempt was let through."""
+    lane, name = granted.lane, granted.breaker
+    virtual = {**state.virtual, lane: max(state.virtual_time(lane), granted.served)}
+    learned = limits.take(state.limits(declared, now), granted.need, now)
+    after = replace(state, virtual=virtual, learned=learned)
+    return after.with_breaker(name, breakers.let_through(state.breaker(name), granted.attempt, now))
 
 
 def answered(state: PoolState, declared: PoolConfig, name: str, in_flight: int, seconds: float) -> PoolState:
@@ -80,22 +86,22 @@ def answered(state: PoolState, declared: PoolConfig, name: str, in_flight: int, 
     return after.with_breaker(name, breakers.succeeded(state.breaker(name)))
 
 
-def rejected(state: PoolState, name: str, retry_after: float | None, now: float) -> PoolState:
+def rejected(state: PoolState, name: str, attempt: str, retry_after: float | None, now: float) -> PoolState:
     """After a rejection for capacity."""
     after = replace(state, window=window.rejected(state.window, now))
     if retry_after is not None:
         after = replace(after, gate=gate.shut(state.gate, retry_after, now))
-    return after.with_breaker(name, breakers.given_back(state.breaker(name)))
+    return not_sent(after, name, attempt)
 
 
-def failed(state: PoolState, name: str, now: float) -> PoolState:
+def failed(state: PoolState, name: str, attempt: str, now: float) -> PoolState:
     """After a failure of the provider's."""
-    return state.with_breaker(name, breakers.failed(state.breaker(name), now))
+    return state.with_breaker(name, breakers.failed(state.breaker(name), attempt, now))
 
 
-def not_sent(state: PoolState, name: str) -> PoolState:
-    """After a call that was let through and not sent."""
-    return state.with_breaker(name, breakers.given_back(state.breaker(name)))
+def not_sent(state: PoolState, name: str, attempt: str) -> PoolState:
+    """After an attempt that was let through and not sent."""
+    return state.with_breaker(name, breakers.given_back(state.breaker(name), attempt))
 
 
 def dumps(state: PoolState) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway_client.ledger.entries import Ask, Effect
+from gateway_client.ledger.entries import Ask, Effect, Settlement
 from gateway_client.ledger.transactions import Transactions
 from gateway_client.pools.breaker import ENOUGH, FIRST_OPEN, PROBE_LEASE
 from tests.support.gateway import ask, released, settled, unknown
@@ -90,3 +90,19 @@ def test_a_probe_of_whom_nothing_is_heard_is_replaced(books: Transactions, clock
     clock.now += PROBE_LEASE
     assert books.admit(ask())[0].granted
     assert refused(books) == PROBE_LEASE
+
+
+@pytest.mark.parametrize("effect", ["rejected", "failed", "not_sent"])
+def test_what_was_sent_before_it_opened_sends_no_second_probe(
+    books: Transactions, clock: Clock, effect: str
+) -> None:
+    older = ask(lane="interactive")
+    assert books.admit(older)[0].granted
+    for _ in range(ENOUGH):
+        wish = ask()
+        assert books.admit(wish)[0].granted
+        books.settle("pool", wish.id, unknown())
+    clock.now += FIRST_OPEN
+    assert books.admit(ask())[0].granted
+    books.settle("pool", older.id, Settlement("released", Effect(effect)))
+    assert refused(books) == PROBE_LEASE, "the probe is still out"

@@ -84,30 +84,38 @@ def test_a_clock_that_jumps_never_shuts_it_for_longer_than_announced(jump: float
 def test_a_breaker_opens_probes_once_and_closes() -> None:
     found = Breaker()
     for _ in range(breaker.ENOUGH):
-        found = breaker.failed(found, 100.0)
+        found = breaker.failed(found, "a", 100.0)
     assert found.state == "open"
     assert found.wait(100.0) == breaker.FIRST_OPEN
     assert found.wait(101.0) == 0
-    probe = breaker.let_through(found, 101.0)
+    probe = breaker.let_through(found, "probe", 101.0)
     assert probe.state == "half_open"
     assert probe.wait(101.0) == breaker.PROBE_LEASE, "one probe at a time"
     assert breaker.succeeded(probe) == Breaker()
-    worse = breaker.failed(probe, 101.5)
+    worse = breaker.failed(probe, "probe", 101.5)
     assert worse.wait(101.5) == 2 * breaker.FIRST_OPEN
-    assert breaker.given_back(probe).wait(101.6) == 0
+    assert breaker.given_back(probe, "probe").wait(101.6) == 0
 
 
 def test_a_lost_probe_is_replaced_after_its_lease_and_old_failures_do_not_count() -> None:
     found = Breaker(opened_at=100.0, open_for=1.0)
-    assert breaker.failed(found, 100.5) == found
-    probe = breaker.let_through(found, 101.0)
+    assert breaker.failed(found, "a", 100.5) == found
+    probe = breaker.let_through(found, "probe", 101.0)
     assert probe.wait(101.0 + breaker.PROBE_LEASE) == 0
+
+
+def test_what_was_sent_before_it_opened_says_nothing_of_the_probe() -> None:
+    probe = breaker.let_through(Breaker(opened_at=100.0, open_for=1.0), "probe", 101.0)
+    assert breaker.given_back(probe, "older") == probe
+    assert breaker.failed(probe, "older", 101.5) == probe
+    replaced = breaker.let_through(probe, "another", 101.0 + breaker.PROBE_LEASE)
+    assert breaker.failed(replaced, "probe", 140.0) == replaced
 
 
 def test_a_few_failures_among_successes_leave_it_closed() -> None:
     found = Breaker()
     for number in range(200):
-        found = breaker.failed(found, 1.0) if number % 3 == 0 else breaker.succeeded(found)
+        found = breaker.failed(found, "a", 1.0) if number % 3 == 0 else breaker.succeeded(found)
         assert found.state == "closed"
 
 
@@ -147,11 +155,13 @@ def test_learned_limits_make_calls_wait_until_their_reset() -> None:
 
 def test_a_pools_state_survives_the_store() -> None:
     found = state.fresh(PoolConfig(max_window=8, headroom=2))
-    found = state.admitted(found, PoolConfig(), "batch", 12.0, "p/m", limits.needs(5, 5), 10.0)
+    found = state.admitted(
+        found, PoolConfig(), state.Granted("a", "batch", "p/m", 12.0, limits.needs(5, 5)), 10.0
+    )
     found = state.answered(found, PoolConfig(), "p/m", 5, 0.25)
-    found = state.rejected(found, "p/m", 4.0, 10.0)
+    found = state.rejected(found, "p/m", "a", 4.0, 10.0)
     for _ in range(9):
-        found = state.failed(found, "p/m", 10.0)
+        found = state.failed(found, "p/m", "a", 10.0)
     assert state.loads(state.dumps(found)) == found
     assert found.shut_for(11.0) == 3.0
     assert found.breaker("p/m").state == "open"
@@ -163,7 +173,7 @@ def test_declared_limits_hold_for_each_minute_until_the_provider_tells_its_own()
     found, need = state.fresh(declared), limits.needs(5, 5)
     for _ in range(2):
         assert limits.wait_for(found.limits(declared, 610.0), need, 610.0) == 0
-        found = state.admitted(found, declared, "batch", 0.0, "p/m", need, 610.0)
+        found = state.admitted(found, declared, state.Granted("a", "batch", "p/m", 0.0, need), 610.0)
     assert limits.wait_for(found.limits(declared, 610.0), need, 610.0) == 50.0
     assert limits.wait_for(found.limits(declared, 660.0), need, 660.0) == 0
     told = limits.learn(found.learned, {"requests": (9, 7, 30.0)}, 611.0)
