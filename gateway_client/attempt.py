@@ -73,7 +73,7 @@ class Attempt:
         call, effect = self._call, exchange.settlement.effect
         call.record.rejections += 1
         backoff = 0.0
-        if effect.retry_after is None:
+        if (effect.retry_after or 0.0) < retries.FIRST:
             backoff = retries.jitter(rejections, call.means.random, LONGEST_BACKOFF)
         patience = call.left()
         if patience <= 0:
@@ -103,6 +103,9 @@ class Attempt:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if task.cancelled() and current is not None and not current.cancelling():
+                raise ClientClosed("the gateway client was closed before the answer had come") from None
             call.emit, call.left_by_caller = None, True
             call.means.drain(task)
             task.add_done_callback(self._release_rejected)
@@ -176,8 +179,9 @@ class Attempt:
 
     def _shut(self, exchange: Exchange) -> None:
         """Shut the gate at once, for everybody; the ledger writes it down."""
-        wait = exchange.settlement.effect.retry_after
-        if exchange.rejected and wait is not None:
+        effect = exchange.settlement.effect
+        wait = effect.retry_after
+        if wait is not None and effect.kind in ("rejected", "failed"):
             self._call.means.ledger.shut(self._ask.pool, wait)
 
     def _timely(self, exchange: Exchange) -> Exchange:

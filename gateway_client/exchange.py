@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -36,6 +37,8 @@ NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.U
 # Capacity, not illness: the slot is given back, the hold stays, and the attempt queues again.
 CAPACITY = (FailureKind.RATE_LIMITED,)
 GRACE = 0.05
+# Below HTTPX errors quote what was received, which may be an answer.
+_QUOTED = re.compile(r"(bytearray\()?b?['\"].*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,9 @@ class Wire:
     first_token: float | None = None
     last_token: float | None = None
     at_gate: bool = False
+    sending: bool = False
     _patience: asyncio.Timeout | None = None
+    _listened: bool = False
 
     async def run(self) -> Exchange:
         """Send, read, and classify. Raises nothing but CancelledError."""
@@ -89,22 +94,19 @@ class Wire:
             exchange = await self._run()
         except NOT_SENT as error:
             exchange = self._unreachable(error)
-        except TimeoutError:  # an OSError, too
-            exchange = (
-                self._not_sent()
-                if self.at_gate
-                else self._lost(Silent(self._told("no answer, or none for too long, within its limit")))
-            )
+        except TimeoutError as error:  # an OSError, too
+            exchange = self._too_late(error)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             exchange = self._lost(
                 Truncated(self._told(f"the connection broke ({_named(error)})"), kind="reset")
             )
         except ProviderError as error:
             exchange = self._broken(error)
-        except ValueError as error:
-            exchange = self._lost(
-                MalformedResponse(self._told(f"an answer that cannot be read ({_named(error)})"))
-            )
+        except (
+            Exception
+        ) as error:  # whatever a provider may send: its words may be the answer's, its class is not
+            told = self._told(f"an answer that cannot be read ({type(error).__name__})")
+            exchange = self._lost(MalformedResponse(told, kind="malformed"))
         crash_point("gateway.send.after")
         return exchange
 
@@ -125,22 +127,37 @@ class Wire:
     async def _head(self) -> httpx.Response:
         streams = self.emit is not None
         limit = self.limits.first_token if streams else self.limits.whole
-        self.built.extensions["trace"] = self._before_sending
+        self.built.extensions["trace"] = self._watch
         async with asyncio.timeout(min(limit, self.limits.whole)) as self._patience:
             return await self.http.send(self.built, stream=True, follow_redirects=False)
 
-    async def _before_sending(self, event: str, _details: Mapping[str, Any]) -> None:
+    async def _watch(self, event: str, _details: Mapping[str, Any]) -> None:
+        """What the connection is about to do, or has done (HTTPX's `trace` extension)."""
+        if event.endswith("send_request_headers.started"):
+            if self.gate is not None:
+                await self._wait_at(self.gate)
+            self.sending = True
+        elif event.endswith("receive_response_headers.started"):
+            self._listened = False
+            asyncio.get_running_loop().call_soon(self._listen)
+        elif event.endswith("receive_response_headers.complete") and not self._listened:
+            # Nothing was read since the request left: it lay there before, behind somebody else's answer.
+            told = self._told("an answer that had come before it was asked: it is not this call's")
+            raise MalformedResponse(told, kind="malformed", status=200)
+
+    def _listen(self) -> None:
+        self._listened = True  # the loop has turned: what is read now has come since
+
+    async def _wait_at(self, gate: Callable[[], Awaitable[float]]) -> None:
         """The last moment before bytes leave: on a busy loop a gate may have shut since the request was begun.
 
         Waiting there is no silence of the provider's: it does not count for the limits, but for the call's time.
         """
-        if self.gate is None or not event.endswith("send_request_headers.started"):
-            return
         assert self._patience is not None
         limit = self._patience.when()
         self.at_gate = True
         self._patience.reschedule(self.until)
-        waited = await self.gate()
+        waited = await gate()
         self.at_gate = False
         self.started += waited
         self._patience.reschedule(None if limit is None else min(limit + waited, self.until))
@@ -160,22 +177,26 @@ class Wire:
             if size > self.limits.most_bytes:
                 raise MalformedResponse(self._told(f"an answer of more than {self.limits.most_bytes} bytes"))
             parts.append(chunk)
-        headers = [
-            (k, v) for k, v in response.headers.items() if k not in ("content-encoding", "content-length")
-        ]
+        dropped = (b"content-encoding", b"content-length")
+        headers = [(k, v) for k, v in response.headers.raw if k.lower() not in dropped]
         return httpx.Response(
             response.status_code, headers=headers, content=b"".join(parts), request=self.built
         )
 
     async def _stream(self, provider: Provider, response: httpx.Response) -> Reply:
+        if response.headers.get("content-type", "").lower().startswith("application/json"):
+            provider.parse(await self._read(response))  # an error is raised as what it is
         parser, size = provider.stream_parser(response.headers), 0
         patience = self.limits.first_token - (time.monotonic() - self.started)
         async for chunk in self._chunks(response, self.limits.stall, first=max(0.01, patience)):
             size += len(chunk)
             if size > self.limits.most_bytes:
                 raise MalformedResponse(self._told(f"a stream of more than {self.limits.most_bytes} bytes"))
+            thoughts = parser.thoughts
             for event in parser.feed(chunk):
                 self._pass_on(event)
+            if parser.thoughts > thoughts:
+                self.last_token = asyncio.get_running_loop().time()
             if parser.finished:
                 break
         return parser.close()
@@ -229,7 +250,12 @@ class Wire:
         return Exchange(settlement, reply, error, first_token=self.first_token)
 
     async def _refused(self, provider: Provider, response: httpx.Response) -> Exchange:
-        body = (await self._read(response)).content
+        try:
+            body = (await self._read(response)).content
+        except (httpx.HTTPError, ProviderError, OSError, ValueError):
+            body = b""  # status and headers have said enough
+        if key := self.model.key().encode():
+            body = body.replace(key, "…".encode())  # some servers say which key is wrong
         found = provider.failure(response.status_code, response.headers, body)
         limits = told_limits(provider.rate_limits(response.headers))
         wait = provider.retry_after(response.headers, time.time())
@@ -282,6 +308,13 @@ class Wire:
             elsewhere=certificate,
         )
 
+    def _too_late(self, error: TimeoutError) -> Exchange:
+        if self.at_gate:
+            return self._not_sent()
+        if not self.sending:
+            return self._unreachable(error)
+        return self._lost(Silent(self._told("no answer, or none for too long, within its limit")))
+
     def _not_sent(self) -> Exchange:
         """The call's time was up before a gate opened."""
         settlement = Settlement("released", Effect("not_sent"), "gate")
@@ -304,12 +337,13 @@ def _effect_of(kind: FailureKind) -> str:
 
 
 def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:200] if str(error) else type(error).__name__
+    told = _QUOTED.sub("…", str(error))
+    return f"{type(error).__name__}: {told}"[:200] if told else type(error).__name__
 
 
 def _is_certificate(error: BaseException | None) -> bool:
     while error is not None:
-        if isinstance(error, ssl.SSLError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
+        if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -47,7 +47,12 @@ def _taken(call: Call, found: Claimed) -> Answered | None:
         )
     if found.kind == "stored":
         assert found.reply is not None
-        reply, record = unpacked(found.reply, call.request), Record.from_json(found.record)
+        try:
+            reply, record = unpacked(found.reply, call.request), Record.from_json(found.record)
+        except (ValueError, RecursionError):
+            raise UnknownOutcome(
+                f"{_named(call)} was answered before, and its reply cannot be read"
+            ) from None
         return Answered(reply, found.answered_by, found.call, record, stored=True)
     call.claimed = True
     call.row = replace(call.row, id=found.call)

@@ -13,6 +13,7 @@ from gateway_client.errors import KeyMissing, VersionMismatch
 from gateway_client.messages import Usage
 
 MILLION = 1_000_000
+LONGEST_VERSION = 100
 WireFormat = Literal["openai", "anthropic"]
 
 
@@ -105,7 +106,7 @@ class ModelSpec:
     def verify(self, reported: str | None) -> None:
         """Raises VersionMismatch unless the provider reports the pinned version."""
         if not self.answers_as(reported):
-            said = f"version {reported!r}" if reported else "no version"
+            said = f"version {reported[:LONGEST_VERSION]!r}" if reported else "no version"
             raise VersionMismatch(
                 f"{self.provider} answered for {self.name!r} with {said}; pinned is {self.version!r}. "
                 f"Pin what it reports, or list that name under `reports` if it is the same model"

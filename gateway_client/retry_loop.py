@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import compress
 
 from gateway_client.attempt import Attempt
 from gateway_client.call import Call
-from gateway_client.errors import BreakerOpen, CallFailed, GatewayError, InvalidCall, UnusableOutcome
+from gateway_client.errors import (
+    BreakerOpen,
+    CallFailed,
+    GatewayError,
+    InvalidCall,
+    ProviderError,
+    UnusableOutcome,
+)
 from gateway_client.exchange import Exchange, Request
 from gateway_client.lanes import Lane
 from gateway_client.last_failure import name_last
 from gateway_client.messages import ChatRequest
 from gateway_client.outcomes import judge
 from gateway_client.pools import retries
+from gateway_client.providers.failure import FailureKind
 from gateway_client.records import Answered
 
 
@@ -111,6 +120,8 @@ class _Loop:
         failed = self._models[self._position]
         if exchange.elsewhere:
             self._models.pop(self._position)
+            if isinstance(error, ProviderError) and error.kind == FailureKind.CONTEXT_OVERFLOW:
+                self._keep_larger(failed.context_window)
         else:
             self._position += 1
         if self._position < len(self._models):
@@ -118,6 +129,12 @@ class _Loop:
         if not self._models:
             raise error
         await self._around((failed if failed in self._models else self._models[0]).pool, error)
+
+    def _keep_larger(self, window: int) -> None:
+        """What was too long for one model is none's with no more room."""
+        larger = [model.context_window > window for model in self._models]
+        self._position = sum(larger[: self._position])
+        self._models = list(compress(self._models, larger))
 
     async def _around(self, pool: str, error: GatewayError) -> None:
         """From the first model again, after a wait with full jitter; raises the error where there is no retry."""

@@ -77,6 +77,7 @@ class Ledger:
 
         Cancelled at any moment, it leaves nothing held.
         """
+        self._check_open()
         self._settling.now()  # what a caller's last call gave back is its next call's to take
         priority = Priority.BATCH if ask.lane == Lane.BATCH else Priority.INTERACTIVE
         return await self._wait_for(
@@ -127,6 +128,10 @@ class Ledger:
             self._undo(submitted, wish)
         return answer
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClientClosed("the gateway client was closed: nothing is being sent")
+
     def _undo(self, submitted: Future[Any], wish: Wish) -> None:
         """Whatever was or will be written of this attempt is taken back, after it was."""
         if submitted.cancel() and wish.sends == 1:
@@ -171,6 +176,7 @@ class Ledger:
 
     async def claim(self, row: CallRow, *, buy_again: bool) -> Claimed:
         """Become the one dispatcher of an idempotency key, or learn why not."""
+        self._check_open()
         submitted = self._work.submit(
             Priority.INTERACTIVE, lambda: self._transactions.claim(row, buy_again=buy_again)
         )
@@ -183,7 +189,8 @@ class Ledger:
 
     def _unclaim(self, done: Future[Claimed], row: CallRow) -> None:
         if not done.cancelled() and done.exception() is None and done.result().kind == "yours":
-            self.finish(Ending(done.result().call, "failed", "cancelled"))
+            with contextlib.suppress(ClientClosed):  # closing ends every row
+                self.finish(Ending(done.result().call, "failed", "cancelled"))
 
     def finish(self, ending: Ending) -> Future[None]:
         """End a call that has no attempt left to settle."""

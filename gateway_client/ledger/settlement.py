@@ -130,7 +130,7 @@ def _taught(turn: Turn, name: str, attempt: str, effect: Effect) -> PoolState:
     if effect.kind == "rejected":
         return pool_state.rejected(turn.state, name, attempt, effect.retry_after, turn.now)
     if effect.kind == "failed":
-        return pool_state.failed(turn.state, name, attempt, turn.now)
+        return pool_state.failed(turn.state, name, attempt, turn.now, effect.retry_after)
     if effect.kind == "not_sent":
         return pool_state.not_sent(turn.state, name, attempt)
     return turn.state

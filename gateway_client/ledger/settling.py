@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 
 from gateway_client.errors import ClientClosed, StoreUnavailable
 from gateway_client.ledger.entries import Ending, Settlement
+
+log = logging.getLogger("holdfast.gateway")
 
 ANSWER_FIRST_SECONDS = 0.001
 Pending = tuple[str, str, Settlement, Ending | None]
@@ -38,8 +42,16 @@ class Settling:
                 self._settle(*pending).add_done_callback(functools.partial(self._look_after, pending))
 
     def _look_after(self, pending: Pending, done: Future[bool]) -> None:
-        if not done.cancelled() and isinstance(done.exception(), StoreUnavailable):
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, StoreUnavailable):
             self.later(pending)
+        elif error is not None:
+            pool, attempt, settlement, ending = pending
+            log.error(
+                "attempt %s cannot be settled as told (%s): it is unknown", attempt, type(error).__name__
+            )
+            if settlement.state != "unknown":
+                self.later((pool, attempt, replace(settlement, state="unknown", usage=None), ending))
 
     def later(self, pending: Pending) -> None:
         """Settle when the store is there again."""

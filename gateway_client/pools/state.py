@@ -94,9 +94,12 @@ def rejected(state: PoolState, name: str, attempt: str, retry_after: float | Non
     return not_sent(after, name, attempt)
 
 
-def failed(state: PoolState, name: str, attempt: str, now: float) -> PoolState:
-    """After a failure of the provider's."""
-    return state.with_breaker(name, breakers.failed(state.breaker(name), attempt, now))
+def failed(
+    state: PoolState, name: str, attempt: str, now: float, retry_after: float | None = None
+) -> PoolState:
+    """After a failure of the provider's; some say with it when to come again."""
+    after = state.with_breaker(name, breakers.failed(state.breaker(name), attempt, now))
+    return after if retry_after is None else replace(after, gate=gate.shut(after.gate, retry_after, now))
 
 
 def not_sent(state: PoolState, name: str, attempt: str) -> PoolState:

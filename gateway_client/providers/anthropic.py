@@ -42,6 +42,7 @@ from gateway_client.providers.wire import (
     mapping,
     some_text,
     text,
+    whole_characters,
 )
 from gateway_client.providers.wire import shortened as short
 from gateway_client.schemas import closed, decodable
@@ -159,7 +160,7 @@ def _sent_at(headers: Mapping[str, str]) -> float:
     """Unix time by the provider's own clock, which its resets are told by; ours where it does not say."""
     try:
         return parsedate_to_datetime(headers["date"]).astimezone(UTC).timestamp()
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, IndexError, OverflowError):
         return time.time()
 
 
@@ -247,7 +248,9 @@ def reply_of(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply:
 
 
 def _text(blocks: list[Mapping[str, Any]]) -> str:
-    return "".join(text(block.get("text")) for block in blocks if block.get("type") == "text")
+    return whole_characters(
+        "".join(text(block.get("text")) for block in blocks if block.get("type") == "text")
+    )
 
 
 def _refusal(body: Mapping[str, Any], blocks: list[Mapping[str, Any]]) -> str:
@@ -256,7 +259,9 @@ def _refusal(body: Mapping[str, Any], blocks: list[Mapping[str, Any]]) -> str:
 
 def _read_call(block: Mapping[str, Any]) -> ToolCall:
     given = block.get("input")
-    arguments = given if isinstance(given, str) else json.dumps(given if given is not None else {})
+    arguments = (
+        whole_characters(given) if isinstance(given, str) else json.dumps(given if given is not None else {})
+    )
     return ToolCall(text(block.get("id")), text(block.get("name")), arguments)
 
 

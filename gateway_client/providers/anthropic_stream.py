@@ -11,7 +11,7 @@ from gateway_client.messages import Reply, StreamEvent, ToolCall, Usage
 from gateway_client.providers.anthropic_usage import usage_of
 from gateway_client.providers.event_stream import EventStream, truncated
 from gateway_client.providers.sse import Event
-from gateway_client.providers.wire import json_object, malformed, mapping, some_text, text
+from gateway_client.providers.wire import json_object, malformed, mapping, some_text, text, whole_characters
 
 _PIECES = {"text_delta": "text", "input_json_delta": "partial_json"}
 _SPOKEN = ("text", "tool_use")
@@ -35,6 +35,7 @@ class AnthropicStream(EventStream):
         self._blocks: dict[int, dict[str, Any]] = {}
         self._open: set[int] = set()
         self._usage: dict[str, Any] = {}
+        self._counted = False  # the start counts the output of its first moment only
 
     @property
     def usage(self) -> Usage | None:
@@ -47,7 +48,9 @@ class AnthropicStream(EventStream):
         if self._open or not some_text(self._message.get("stop_reason")):
             raise truncated("a stop reason")
         blocks = [_whole(block) for _, block in sorted(self._blocks.items())]
-        return self._reply_of(self._message | {"content": blocks, "usage": self._usage})
+        return self._reply_of(
+            self._message | {"content": blocks, "usage": self._usage if self._counted else None}
+        )
 
     def _take(self, event: Event) -> list[StreamEvent]:
         body = json_object(event.data)
@@ -79,6 +82,7 @@ class AnthropicStream(EventStream):
             key: value for key, value in mapping(body.get("delta")).items() if value is not None
         }
         # Counts here are cumulative: they replace those of the start.
+        self._counted = self._counted or mapping(body.get("usage")).get("output_tokens") is not None
         self._usage |= {key: value for key, value in mapping(body.get("usage")).items() if value is not None}
 
     def _start_block(self, body: Mapping[str, Any]) -> list[StreamEvent]:
@@ -99,14 +103,16 @@ class AnthropicStream(EventStream):
         if index not in self._open:
             raise malformed("a piece in the stream belongs to no open block")
         block = self._blocks[index]
-        field = _PIECES.get(text(delta.get("type")))
+        kind = text(delta.get("type"))
+        field = _PIECES.get(kind)
         if field is None:
+            self.thoughts += kind == "thinking_delta"
             return []
         piece = text(delta.get(field))
         block["pieces"].append(piece)
         if field == "text" or block.get("name") == self._answer_tool:
             return self._say(piece) if block.get("type") in _SPOKEN else []
-        return [StreamEvent(tool_call=(index, ToolCall("", "", piece)))] if piece else []
+        return [StreamEvent(tool_call=(index, ToolCall("", "", whole_characters(piece))))] if piece else []
 
 
 def _index(body: Mapping[str, Any]) -> int:
@@ -121,10 +127,10 @@ def _whole(block: dict[str, Any]) -> dict[str, Any]:
     pieces = "".join(block["pieces"])
     found = {key: value for key, value in block.items() if key != "pieces"}
     if found.get("type") == "text":
-        found["text"] = pieces
+        found["text"] = whole_characters(pieces)
     elif pieces:
         try:
             found["input"] = json.loads(pieces)
-        except ValueError:
+        except (ValueError, RecursionError):
             found["input"] = pieces
     return found

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from gateway_client.errors import Truncated
 from gateway_client.messages import StreamEvent
 from gateway_client.providers.sse import Event, EventDecoder
+from gateway_client.providers.wire import whole_characters
 
 
 class EventStream(ABC):
@@ -15,7 +16,9 @@ class EventStream(ABC):
     def __init__(self) -> None:
         self._events = EventDecoder()
         self._text: list[str] = []
+        self._half = ""
         self._done = False
+        self.thoughts = 0
 
     @property
     def text(self) -> str:
@@ -39,6 +42,11 @@ class EventStream(ABC):
 
     def _say(self, piece: str) -> list[StreamEvent]:
         """A piece of text, if there is any."""
+        # Half a surrogate pair at the end waits for its other half.
+        piece, self._half = self._half + piece, ""
+        if piece and "\ud800" <= piece[-1] <= "\udbff":
+            piece, self._half = piece[:-1], piece[-1]
+        piece = whole_characters(piece)
         if not piece:
             return []
         self._text.append(piece)

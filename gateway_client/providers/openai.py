@@ -28,6 +28,7 @@ from gateway_client.model import Capability, ModelSpec
 from gateway_client.providers import rate_limits as limits
 from gateway_client.providers.classify import by_status, error_body, refined
 from gateway_client.providers.failure import FailureKind, ProviderFailure
+from gateway_client.providers.openai_content import arguments_of, content_of, refusal_in
 from gateway_client.providers.openai_embeddings import vectors_of
 from gateway_client.providers.openai_stream import OpenAIStream
 from gateway_client.providers.openai_usage import usage_of
@@ -40,6 +41,7 @@ from gateway_client.providers.wire import (
     mapping,
     some_text,
     text,
+    whole_characters,
 )
 from gateway_client.providers.wire import shortened as short
 from gateway_client.schemas import closed, strict
@@ -59,6 +61,22 @@ FINISH = {
 }
 # A 429 for a request that is larger than the whole limit of a minute: waiting never helps.
 _TOO_LARGE = re.compile(r"request too large", re.IGNORECASE)
+_STATUS_OF = {
+    "content_filter": 400,
+    "content_policy_violation": 400,
+    "context_length_exceeded": 400,
+    "invalid_api_key": 401,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "model_not_found": 404,
+    "not_found_error": 404,
+    "insufficient_quota": 429,
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "overloaded_error": 503,
+    "invalid_request_error": 400,  # after the codes, which say more
+}
+_STATUS = re.compile(r"[45][0-9]{2}")
 _OUT_OF_CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 
 
@@ -127,7 +145,7 @@ class OpenAI:
             raise in_stream_failure(body).error()
         return EmbeddingReply(
             vectors=vectors_of(items(body.get("data"))),
-            usage=usage_of(mapping(body.get("usage"))),
+            usage=usage_of(mapping(body.get("usage")), of_answer=False),
             model_reported=some_text(body.get("model")),
             provider=NAME,
             provider_request_id=response.headers.get("x-request-id"),
@@ -153,10 +171,17 @@ class OpenAI:
 
 def in_stream_failure(body: Mapping[str, Any]) -> ProviderFailure:
     """What an error object means that came with a 200 or within a stream."""
-    code = mapping(body.get("error")).get("code")
-    status = code if type(code) is int and 400 <= code < 600 else 500
-    found = _failure(status, body)
+    error = mapping(body.get("error"))
+    found = _failure(_status_of(error), body)
     return ProviderFailure(found.kind, 200, found.message, found.code, NAME)
+
+
+def _status_of(error: Mapping[str, Any]) -> int:
+    """The status that an error would have had, had it come before the answer began."""
+    told = [str(error.get(key)) for key in ("code", "status", "status_code", "type")]
+    numbers = (int(one) for one in told if _STATUS.fullmatch(one))
+    names = (_STATUS_OF[one] for one in told if one in _STATUS_OF)
+    return next(numbers, next(names, 500))
 
 
 def _failure(status: int, body: Mapping[str, Any]) -> ProviderFailure:
@@ -164,7 +189,7 @@ def _failure(status: int, body: Mapping[str, Any]) -> ProviderFailure:
     nested = body.get("error")
     error = nested if isinstance(nested, dict) else body
     message = short(error.get("message") or nested or body.get("detail"))
-    codes = tuple(str(error[key]) for key in ("code", "type") if error.get(key))
+    codes = tuple(short(str(error[key])) for key in ("code", "type") if error.get(key))
     kind = refined(by_status(status), codes, message)
     if kind is FailureKind.RATE_LIMITED and any(code in _OUT_OF_CREDIT for code in codes):
         kind = FailureKind.QUOTA
@@ -247,29 +272,23 @@ def reply_of(body: Mapping[str, Any], choice: Mapping[str, Any], headers: Mappin
     message = mapping(choice.get("message"))
     finish = some_text(choice.get("finish_reason"))
     return Reply(
-        text=_content(message.get("content")),
+        text=whole_characters(content_of(message.get("content"))),
         finish=None if finish is None else FINISH.get(finish, FinishReason.OTHER),
         usage=usage_of(mapping(body.get("usage"))),
         model_reported=some_text(body.get("model")),
         provider=NAME,
         tool_calls=tuple(_read_call(call) for call in items(message.get("tool_calls"))),
-        refusal=some_text(message.get("refusal")),
+        refusal=some_text(message.get("refusal")) or refusal_in(message.get("content")),
         provider_request_id=headers.get("x-request-id"),
         raw=body,
     )
 
 
-def _content(content: object) -> str:
-    """The text of an answer; some servers send it in parts."""
-    if isinstance(content, list):
-        return "".join(text(mapping(part).get("text")) for part in content)
-    return text(content)
-
-
 def _read_call(call: object) -> ToolCall:
     found = mapping(call)
     function = mapping(found.get("function"))
-    return ToolCall(text(found.get("id")), text(function.get("name")), text(function.get("arguments")))
+    arguments = whole_characters(arguments_of(function.get("arguments")))
+    return ToolCall(text(found.get("id")), text(function.get("name")), arguments)
 
 
 OPENAI = OpenAI()

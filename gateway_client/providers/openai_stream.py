@@ -8,11 +8,23 @@ from typing import Any
 from gateway_client.errors import ProviderError
 from gateway_client.messages import Reply, StreamEvent, ToolCall, Usage
 from gateway_client.providers.event_stream import EventStream, truncated
+from gateway_client.providers.openai_content import arguments_of, content_of, refusal_in
 from gateway_client.providers.openai_usage import usage_of
 from gateway_client.providers.sse import Event
-from gateway_client.providers.wire import items, json_object, malformed, mapping, some_text, text, whole
+from gateway_client.providers.wire import (
+    items,
+    json_object,
+    malformed,
+    mapping,
+    some_text,
+    text,
+    whole,
+    whole_characters,
+)
 
 END = "[DONE]"
+_THOUGHT = ("reasoning_content", "reasoning")
+CUT = ("length", "max_tokens", "model_length", "content_filter")
 ReplyOf = Callable[[Mapping[str, Any], Mapping[str, Any]], Reply]
 
 
@@ -26,6 +38,7 @@ class OpenAIStream(EventStream):
         self._head: dict[str, Any] = {}
         self._refusal: list[str] = []
         self._calls: dict[int, dict[str, str]] = {}
+        self._places: dict[int, int] = {}
         self._finish: str | None = None
         self._usage: Mapping[str, Any] = {}
 
@@ -35,6 +48,7 @@ class OpenAIStream(EventStream):
 
     def close(self) -> Reply:
         """See StreamParser."""
+        self._done = self._done or self._marked_at_the_end()
         if not self._done or self._finish is None:
             raise truncated("its end mark" if not self._done else "a finish reason")
         calls = [
@@ -53,6 +67,11 @@ class OpenAIStream(EventStream):
         }
         body = {**self._head, "object": "chat.completion", "choices": [choice], "usage": self._usage or None}
         return self._reply_of(body, choice)
+
+    def _marked_at_the_end(self) -> bool:
+        """Some servers leave out the empty line after their last one."""
+        last = self._events.finish()
+        return last is not None and last.data.strip() == END
 
     def _take(self, event: Event) -> list[StreamEvent]:
         if event.data.strip() == END:
@@ -77,20 +96,34 @@ class OpenAIStream(EventStream):
 
     def _choice(self, choice: Mapping[str, Any]) -> list[StreamEvent]:
         delta = mapping(choice.get("delta"))
-        self._finish = some_text(choice.get("finish_reason")) or self._finish
+        if self._finish not in CUT:  # a later word does not make it whole
+            self._finish = some_text(choice.get("finish_reason")) or self._finish
+        self.thoughts += any(text(delta.get(name)) for name in _THOUGHT)
         self._refusal.append(text(delta.get("refusal")))
-        return self._say(text(delta.get("content"))) + [
+        self._refusal.append(refusal_in(delta.get("content")) or "")
+        return self._say(content_of(delta.get("content"))) + [
             self._tool_call(mapping(call)) for call in items(delta.get("tool_calls"))
         ]
 
     def _tool_call(self, piece: Mapping[str, Any]) -> StreamEvent:
-        index = whole(piece.get("index", 0))
-        if index is None:
+        told = whole(piece.get("index", 0))
+        if told is None:
             raise malformed("a tool call in the stream has no index")
-        function = mapping(piece.get("function"))
+        function, identifier = mapping(piece.get("function")), text(piece.get("id"))
+        index, arguments = self._place(told, identifier), arguments_of(function.get("arguments"))
         call = self._calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
-        new = ToolCall(text(piece.get("id")), text(function.get("name")), text(function.get("arguments")))
+        new = ToolCall(identifier, text(function.get("name")), whole_characters(arguments))
         call["id"] = call["id"] or new.id
         call["name"] = call["name"] or new.name
-        call["arguments"] += new.arguments
+        call["arguments"] += arguments
         return StreamEvent(tool_call=(index, new))
+
+    def _place(self, told: int, identifier: str) -> int:
+        """Where a piece of a call belongs: some servers give every call one index, or none, and an id of its own."""
+        place = self._places.get(told, told)
+        there = self._calls.get(place, {}).get("id", "")
+        taken = place in self._calls and told not in self._places
+        if taken or (identifier and there and identifier != there):
+            place = max(self._calls) + 1
+        self._places[told] = place
+        return place

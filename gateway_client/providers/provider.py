@@ -16,7 +16,12 @@ Headers = Mapping[str, str]
 
 
 class StreamParser(Protocol):
-    """Turns the bytes of one streamed answer into events, however they are cut. Not reusable."""
+    """Turns the bytes of one streamed answer into events, however they are cut. Not reusable.
+
+    `thoughts` counts pieces of reasoning: they are no part of the answer, but the model is at work.
+    """
+
+    thoughts: int
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """The events that these bytes complete.

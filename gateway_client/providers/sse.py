@@ -58,6 +58,15 @@ class EventDecoder:
         self._check_size()
         return events
 
+    def finish(self) -> Event | None:
+        """The data whose last line break or whose empty line is missing at the stream's end; the standard drops it."""
+        if self._line:
+            line = self._complete_line()
+            if not line.startswith(b"data:") or not line.isascii():
+                return None
+            self._take(line)
+        return self._dispatch()
+
     def _complete_line(self) -> bytes:
         line = bytes(self._line)
         self._line.clear()

@@ -12,7 +12,9 @@ import httpx
 from gateway_client.errors import MalformedResponse
 
 LONGEST_MESSAGE = 300
-_SECRET = re.compile(r"\b(sk|key|Bearer)[-_ ][A-Za-z0-9_*.-]{6,}")
+MOST_TOKENS = 10**9  # no answer has more; a larger count is a mistake that would fill every budget
+_SECRET = re.compile(r"\b(sk|gsk|pk|rk|xai|pplx|hf|key|Bearer)(?:[-_]|[ ](?=\S*\d))[A-Za-z0-9_*.-]{6,}")
+_QUOTATION = re.compile(r"(?<!\w)(['\"`])(?:(?!\1).){30,}?\1(?!\w)")
 
 
 def malformed(message: str, status: int = 200) -> MalformedResponse:
@@ -51,6 +53,13 @@ def text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def whole_characters(value: str) -> str:
+    """Pairs of surrogates as what they stand for; half a pair, which is no character, as U+FFFD."""
+    if value.isascii():
+        return value
+    return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def some_text(value: object) -> str | None:
     """A string that is not empty, or None."""
     return value if isinstance(value, str) and value else None
@@ -68,11 +77,11 @@ def items(value: object) -> list[Any]:
 
 def whole(value: object) -> int | None:
     """A count of tokens; None for what is none (also true, which JSON's readers take for 1)."""
-    return value if type(value) is int and value >= 0 else None
+    return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
 
 
 def shortened(message: object) -> str:
-    """A provider's words, fit for a log: one line, shortened, without what looks like a key."""
+    """A provider's words, fit for a log: one line, shortened, without what looks like a key or quotes the prompt."""
     said = " ".join(text(message).split())
-    said = _SECRET.sub(r"\1-…", said)
+    said = _QUOTATION.sub(r"\1…\1", _SECRET.sub(r"\1-…", said))
     return said if len(said) <= LONGEST_MESSAGE else said[: LONGEST_MESSAGE - 1] + "…"

@@ -57,7 +57,8 @@ class Cell:
         if self.case != "fallback":
             return {self.name: first}
         second = f"{self.name}-second"
-        return {self.name: first | {"fallbacks": [second]}, second: _model(OTHER[self.format], second)}
+        larger = _model(OTHER[self.format], second) | {"context_window": 32_000}
+        return {self.name: first | {"fallbacks": [second]}, second: larger}
 
     def rule(self) -> dict[str, Any]:
         """Its fault, as the simulator's settings have it."""

@@ -79,7 +79,7 @@ TRANSIENT = {
     "empty_body": both(MalformedResponse),
     "huge_body; megabytes=1": both(MalformedResponse, shows=True),
 }
-# Another model only.
+# Another model only, which is larger.
 ELSEWHERE = {"context_overflow": both(ProviderError)}
 # No try helps, and no other model may be asked.
 FINAL = {

@@ -129,6 +129,11 @@ def test_an_error_that_comes_with_a_200() -> None:
         {"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 11}},
         {"prompt_tokens": 10, "completion_tokens": 1, "completion_tokens_details": {"reasoning_tokens": 2}},
         {"prompt_tokens": 10, "completion_tokens": "1"},
+        {"prompt_tokens": 10},
+        {"prompt_tokens": 10, "total_tokens": 10},
+        {"prompt_tokens": 0, "completion_tokens": 0},
+        {"prompt_tokens": 10**19, "completion_tokens": 1},
+        {"prompt_tokens": 10, "completion_tokens": 10**9 + 1},
     ],
 )
 def test_openai_s_usage_that_is_none_is_told_as_none(usage: dict[str, Any]) -> None:
@@ -138,7 +143,6 @@ def test_openai_s_usage_that_is_none_is_told_as_none(usage: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     ("usage", "meant"),
     [
-        ({"prompt_tokens": 10, "total_tokens": 10}, Usage(10, 0)),
         ({"prompt_tokens": 10, "completion_tokens": 2, "prompt_cache_hit_tokens": 4}, Usage(6, 2, 4)),
         ({"prompt_tokens": 10, "completion_tokens": 2, "prompt_tokens_details": None}, Usage(10, 2)),
         (
@@ -161,6 +165,11 @@ def test_openai_s_usage_that_is_none_is_told_as_none(usage: dict[str, Any]) -> N
 )  # fmt: skip
 def test_openai_s_usage(usage: dict[str, Any], meant: Usage) -> None:
     assert openai_usage.usage_of(usage) == meant
+
+
+@pytest.mark.parametrize("usage", [{"prompt_tokens": 10, "total_tokens": 10}, {"prompt_tokens": 10}])
+def test_an_embedding_has_no_completion_to_count(usage: dict[str, Any]) -> None:
+    assert openai_usage.usage_of(usage, of_answer=False) == Usage(10, 0)
 
 
 @pytest.mark.parametrize(

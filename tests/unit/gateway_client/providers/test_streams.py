@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections.abc import Callable
@@ -99,13 +100,13 @@ def test_any_line_end_gives_the_same_answer(name: str, end: bytes) -> None:
 @pytest.mark.parametrize("name", FIXTURES)
 def test_every_truncation_raises(name: str) -> None:
     stream = wire(name)
-    for length in range(len(stream)):
+    # OpenAI's end mark is known from any other line: what should follow it may be missing.
+    whole = len(stream.rstrip() if name.startswith("openai") else stream)
+    for length in range(len(stream) + 1):
         reading = parser(name)
         reading.feed(stream[:length])
-        with pytest.raises(Truncated):
+        with contextlib.nullcontext() if length >= whole else pytest.raises(Truncated):
             reading.close()
-    reading.feed(stream[length:])
-    reading.close()
 
 
 @pytest.mark.parametrize("name", FIXTURES)
