@@ -53,7 +53,9 @@ def create(
 
     def render() -> None:
         console().print(f"tenant [bold]{made.name}[/bold] created, id {made.id}")
-        note(f"Next: holdfast source add NAME --tenant {made.name} --kind folder|git|sqlite|postgres --uri URI")
+        note(
+            f"Next: holdfast source add NAME --tenant {made.name} --kind folder|git|sqlite|postgres --uri URI"
+        )
 
     show(as_json, document, render)
 
