@@ -254,8 +254,8 @@ class Wire:
             body = (await self._read(response)).content
         except (httpx.HTTPError, ProviderError, OSError, ValueError):
             body = b""  # status and headers have said enough
-        if key := self.model.key().encode():
-            body = body.replace(key, "…".encode())  # some servers say which key is wrong
+        if key := self.model.key().encode():  # some servers say which key was wrong
+            body = body.replace(key, "…".encode())
         found = provider.failure(response.status_code, response.headers, body)
         limits = told_limits(provider.rate_limits(response.headers))
         wait = provider.retry_after(response.headers, time.time())
@@ -282,6 +282,8 @@ class Wire:
     def _broken(self, error: ProviderError) -> Exchange:
         """What broke while it was read: an answer of no wire format, or an error within a stream."""
         kind = FailureKind(error.kind) if error.kind in set(FailureKind) else FailureKind.MALFORMED
+        if key := self.model.key():
+            error.args = (str(error).replace(key, "…"),)
         settlement = Settlement("unknown", Effect(_effect_of(kind), self._seconds()), kind.value)
         return Exchange(
             settlement,

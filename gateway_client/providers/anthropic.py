@@ -149,7 +149,7 @@ def in_stream_failure(body: Mapping[str, Any]) -> ProviderFailure:
 def _failure(status: int, body: Mapping[str, Any]) -> ProviderFailure:
     """The type says more than the status: overload comes as 529 and as 429."""
     error = mapping(body.get("error"))
-    code, message = text(error.get("type")), short(error.get("message"))
+    code, message = short(error.get("type")), short(error.get("message"))
     kind = by_status(status)
     if status >= 400:
         kind = refined(KINDS.get(code, kind), (code,), message)
@@ -262,7 +262,8 @@ def _read_call(block: Mapping[str, Any]) -> ToolCall:
     arguments = (
         whole_characters(given) if isinstance(given, str) else json.dumps(given if given is not None else {})
     )
-    return ToolCall(text(block.get("id")), text(block.get("name")), arguments)
+    identifier, name = (whole_characters(text(block.get(key))) for key in ("id", "name"))
+    return ToolCall(identifier, name, arguments)
 
 
 ANTHROPIC = Anthropic()

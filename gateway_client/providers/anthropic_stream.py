@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway_client.errors import ProviderError
 from gateway_client.messages import Reply, StreamEvent, ToolCall, Usage
 from gateway_client.providers.anthropic_usage import usage_of
+from gateway_client.providers.characters import Characters
 from gateway_client.providers.event_stream import EventStream, truncated
 from gateway_client.providers.sse import Event
 from gateway_client.providers.wire import json_object, malformed, mapping, some_text, text, whole_characters
@@ -34,6 +36,7 @@ class AnthropicStream(EventStream):
         self._message: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
         self._open: set[int] = set()
+        self._pieces: defaultdict[int, Characters] = defaultdict(Characters)
         self._usage: dict[str, Any] = {}
         self._counted = False  # the start counts the output of its first moment only
 
@@ -93,9 +96,8 @@ class AnthropicStream(EventStream):
         self._blocks[index] = block | {"pieces": [first] if first else []}
         self._open.add(index)
         if block.get("type") == "tool_use" and block.get("name") != self._answer_tool:
-            return [
-                StreamEvent(tool_call=(index, ToolCall(text(block.get("id")), text(block.get("name")), "")))
-            ]
+            identifier, name = (whole_characters(text(block.get(key))) for key in ("id", "name"))
+            return [StreamEvent(tool_call=(index, ToolCall(identifier, name, "")))]
         return self._say(first) if block.get("type") in _SPOKEN else []
 
     def _delta(self, body: Mapping[str, Any]) -> list[StreamEvent]:
@@ -112,7 +114,8 @@ class AnthropicStream(EventStream):
         block["pieces"].append(piece)
         if field == "text" or block.get("name") == self._answer_tool:
             return self._say(piece) if block.get("type") in _SPOKEN else []
-        return [StreamEvent(tool_call=(index, ToolCall("", "", whole_characters(piece))))] if piece else []
+        said = self._pieces[index].take(piece)
+        return [StreamEvent(tool_call=(index, ToolCall("", "", said)))] if said else []
 
 
 def _index(body: Mapping[str, Any]) -> int:

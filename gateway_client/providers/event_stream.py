@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 
 from gateway_client.errors import Truncated
 from gateway_client.messages import StreamEvent
+from gateway_client.providers.characters import Characters
 from gateway_client.providers.sse import Event, EventDecoder
-from gateway_client.providers.wire import whole_characters
 
 
 class EventStream(ABC):
@@ -16,7 +16,7 @@ class EventStream(ABC):
     def __init__(self) -> None:
         self._events = EventDecoder()
         self._text: list[str] = []
-        self._half = ""
+        self._characters = Characters()
         self._done = False
         self.thoughts = 0
 
@@ -42,11 +42,7 @@ class EventStream(ABC):
 
     def _say(self, piece: str) -> list[StreamEvent]:
         """A piece of text, if there is any."""
-        # Half a surrogate pair at the end waits for its other half.
-        piece, self._half = self._half + piece, ""
-        if piece and "\ud800" <= piece[-1] <= "\udbff":
-            piece, self._half = piece[:-1], piece[-1]
-        piece = whole_characters(piece)
+        piece = self._characters.take(piece)
         if not piece:
             return []
         self._text.append(piece)

@@ -288,7 +288,8 @@ def _read_call(call: object) -> ToolCall:
     found = mapping(call)
     function = mapping(found.get("function"))
     arguments = whole_characters(arguments_of(function.get("arguments")))
-    return ToolCall(text(found.get("id")), text(function.get("name")), arguments)
+    identifier, name = (whole_characters(text(one)) for one in (found.get("id"), function.get("name")))
+    return ToolCall(identifier, name, arguments)
 
 
 OPENAI = OpenAI()

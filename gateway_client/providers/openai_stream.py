@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway_client.errors import ProviderError
 from gateway_client.messages import Reply, StreamEvent, ToolCall, Usage
+from gateway_client.providers.characters import Characters
 from gateway_client.providers.event_stream import EventStream, truncated
 from gateway_client.providers.openai_content import arguments_of, content_of, refusal_in
 from gateway_client.providers.openai_usage import usage_of
@@ -39,6 +41,7 @@ class OpenAIStream(EventStream):
         self._refusal: list[str] = []
         self._calls: dict[int, dict[str, str]] = {}
         self._places: dict[int, int] = {}
+        self._pieces: defaultdict[int, Characters] = defaultdict(Characters)
         self._finish: str | None = None
         self._usage: Mapping[str, Any] = {}
 
@@ -109,10 +112,11 @@ class OpenAIStream(EventStream):
         told = whole(piece.get("index", 0))
         if told is None:
             raise malformed("a tool call in the stream has no index")
-        function, identifier = mapping(piece.get("function")), text(piece.get("id"))
+        function, identifier = mapping(piece.get("function")), whole_characters(text(piece.get("id")))
         index, arguments = self._place(told, identifier), arguments_of(function.get("arguments"))
         call = self._calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
-        new = ToolCall(identifier, text(function.get("name")), whole_characters(arguments))
+        name = whole_characters(text(function.get("name")))
+        new = ToolCall(identifier, name, self._pieces[index].take(arguments))
         call["id"] = call["id"] or new.id
         call["name"] = call["name"] or new.name
         call["arguments"] += arguments

@@ -82,6 +82,6 @@ def whole(value: object) -> int | None:
 
 def shortened(message: object) -> str:
     """A provider's words, fit for a log: one line, shortened, without what looks like a key or quotes the prompt."""
-    said = " ".join(text(message).split())
+    said = " ".join(whole_characters(text(message)).split())
     said = _QUOTATION.sub(r"\1…\1", _SECRET.sub(r"\1-…", said))
     return said if len(said) <= LONGEST_MESSAGE else said[: LONGEST_MESSAGE - 1] + "…"
