@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from registry.database import Registry
 
@@ -20,6 +21,11 @@ from registry.database import Registry
 # this process and in every child of it, which then never ends.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same examples each time, so that a change is judged by what it changed. HOLDFAST_FULL=1 looks for new ones.
+settings.register_profile("steady", derandomize=True)
+if os.environ.get("HOLDFAST_FULL") != "1":
+    settings.load_profile("steady")
 
 TEMPLATE = "holdfast_template"
 _numbers = itertools.count(1)
