@@ -26,6 +26,7 @@ from registry.crash_points import crash_point
 from registry.database import Registry
 from registry.schema import Source, Tenant
 from registry.settings import Settings
+from retrieval.index.edge.files import remove_tree
 from retrieval.index.edge.layout import Layout
 from retrieval.index.store import GenerationRef
 from retrieval.opening import open_store
@@ -138,5 +139,5 @@ def _remove_index(settings: Settings, tenant_id: str) -> tuple[int, int]:
     # An open reader keeps what it has mapped until it closes; the names, and so the data, are gone now.
     folder = Layout(settings.index).tenant(tenant_id)
     if folder.exists():
-        shutil.rmtree(folder)
+        remove_tree(folder)  # a build that is going on discards its stage
     return len(numbers), still_open

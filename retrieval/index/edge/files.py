@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from pathlib import Path
 _BLOCK = 4096
 _CHUNK = 1 << 20
 _ZEROS = bytes(_BLOCK)
+BEING_WRITTEN = ".atomicwrite"
+REMOVALS = 20
 
 
 def copy_tree(source: Path, target: Path) -> None:
@@ -31,9 +34,30 @@ def copy_tree(source: Path, target: Path) -> None:
 
 
 def digest_tree(root: Path, ignore: frozenset[str] = frozenset()) -> dict[str, str]:
-    """Path below `root` -> digest of every file whose name is not ignored."""
-    files = (path for path in sorted(root.rglob("*")) if path.is_file() and path.name not in ignore)
-    return {path.relative_to(root).as_posix(): digest_file(path) for path in files}
+    """Path below `root` -> digest of every file whose name is not ignored.
+
+    What the engine is about to rename counts for nothing: it writes its settings at every load, and leaves that behind
+    where it is killed meanwhile.
+    """
+    found = {}
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(BEING_WRITTEN)]
+        for path in (Path(folder, name) for name in names if name not in ignore):
+            found[path.relative_to(root).as_posix()] = digest_file(path)
+    return dict(sorted(found.items()))
+
+
+def remove_tree(root: Path) -> None:
+    """Remove a directory, whoever else is removing it, or still writing to it, at the same time."""
+    for _ in range(REMOVALS):
+        try:
+            shutil.rmtree(root)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                raise
+        if not root.exists():
+            return
+    shutil.rmtree(root)
 
 
 def digest_file(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -17,7 +16,7 @@ import qdrant_edge as edge
 from registry.crash_points import crash_point
 from retrieval.errors import DimensionMismatch, GenerationExists, IndexCorrupt
 from retrieval.index.edge import shard as engine
-from retrieval.index.edge.files import allocated_bytes, digest_tree, sync, sync_tree
+from retrieval.index.edge.files import allocated_bytes, digest_tree, remove_tree, sync, sync_tree
 from retrieval.index.edge.layout import POSTINGS, SHARD, UNDIGESTED
 from retrieval.index.edge.lock import GenerationLock
 from retrieval.index.edge.room import disk_errors, estimate, require
@@ -115,7 +114,7 @@ class EdgeStage:
     ) -> None:
         self._close_shard()
         if self._directory.exists():  # sealing renames it
-            shutil.rmtree(self._directory)
+            remove_tree(self._directory)
         self._lock.release()
 
     @property

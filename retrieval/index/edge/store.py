@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,7 +13,7 @@ import qdrant_edge as edge
 from registry.crash_points import crash_point
 from retrieval.errors import GenerationExists, IndexCorrupt, IndexUnavailable, ModelMismatch
 from retrieval.index.edge import shard as engine
-from retrieval.index.edge.files import allocated_bytes, copy_tree, digest_tree
+from retrieval.index.edge.files import allocated_bytes, copy_tree, digest_tree, remove_tree
 from retrieval.index.edge.layout import LOCK, POSTINGS, SHARD, UNDIGESTED, Layout
 from retrieval.index.edge.lock import GenerationLock
 from retrieval.index.edge.open_shards import OpenShards
@@ -52,7 +51,7 @@ class EdgeGenerationStore:
             with disk_errors(ref):
                 shard = self._first_shard(directory / SHARD, ref, spec, base)
         except BaseException:
-            shutil.rmtree(directory)
+            remove_tree(directory)
             lock.release()
             raise
         crash_point("stage:begun")
@@ -85,7 +84,7 @@ class EdgeGenerationStore:
         crash_point("remove:renamed")
         self._shards.discard(ref)
         self._verified.pop(ref, None)
-        shutil.rmtree(removed)
+        remove_tree(removed)
         return True
 
     def generations(self, tenant: str) -> list[int]:
@@ -185,7 +184,7 @@ def _discard(leftover: Path) -> bool:
     if lock is None and (leftover / LOCK).exists():
         return False
     try:
-        shutil.rmtree(leftover)
+        remove_tree(leftover)
     finally:
         if lock is not None:
             lock.release()

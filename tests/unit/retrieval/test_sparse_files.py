@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -10,7 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.index.edge.files import allocated_bytes, copy_tree, digest_file, digest_tree, sync_tree
+from retrieval.index.edge.files import (
+    allocated_bytes,
+    copy_tree,
+    digest_file,
+    digest_tree,
+    remove_tree,
+    sync_tree,
+)
 
 MEBIBYTE = 1 << 20
 
@@ -70,3 +78,32 @@ def test_ignored_names_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "lock").write_bytes(b"")
     (tmp_path / "kept").write_bytes(b"1")
     assert list(digest_tree(tmp_path, frozenset({"lock"}))) == ["kept"]
+
+
+def test_what_an_engine_was_killed_over_counts_for_nothing(tmp_path: Path) -> None:
+    """It writes its settings at every load, in a folder beside them."""
+    (tmp_path / "shard").mkdir()
+    (tmp_path / "shard" / "data").write_bytes(b"data")
+    before = digest_tree(tmp_path)
+    left = tmp_path / "shard" / ".atomicwrite2SI1Ga"
+    left.mkdir()
+    (left / "tmpfile.tmp").write_bytes(b"half of its sett")
+    assert digest_tree(tmp_path) == before == {"shard/data": digest_file(tmp_path / "shard" / "data")}
+
+
+def test_a_tree_that_somebody_else_removes_as_well_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "stage"
+    (root / "deep").mkdir(parents=True)
+    remove, raised = shutil.rmtree, [FileNotFoundError(2, "gone"), OSError(errno.ENOTEMPTY, "not empty")]
+
+    def racing(path: Path) -> None:
+        if raised:
+            raise raised.pop()
+        remove(path)
+
+    monkeypatch.setattr(shutil, "rmtree", racing)
+    remove_tree(root)
+    assert not root.exists()
+    assert raised == []
