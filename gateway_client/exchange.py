@@ -102,9 +102,8 @@ class Wire:
             )
         except ProviderError as error:
             exchange = self._broken(error)
-        except (
-            Exception
-        ) as error:  # whatever a provider may send: its words may be the answer's, its class is not
+        except Exception as error:
+            # Whatever a provider may send. The error's words may be the answer's, its class is not.
             told = self._told(f"an answer that cannot be read ({type(error).__name__})")
             exchange = self._lost(MalformedResponse(told, kind="malformed"))
         crash_point("gateway.send.after")
