@@ -26,9 +26,7 @@ from registry.crash_points import crash_point
 from registry.database import Registry
 from registry.schema import Source, Tenant
 from registry.settings import Settings
-from retrieval.index.edge.files import remove_tree
 from retrieval.index.edge.layout import Layout
-from retrieval.index.store import GenerationRef
 from retrieval.opening import open_store
 
 log = logging.getLogger("holdfast.erasure")
@@ -131,13 +129,6 @@ def _folders(parent: Path) -> list[Path]:
 def _remove_index(settings: Settings, tenant_id: str) -> tuple[int, int]:
     store = open_store(settings)
     try:
-        numbers = store.generations(tenant_id)
-        still_open = sum(not store.remove(GenerationRef(tenant_id, number)) for number in numbers)
-        store.discard_stages(tenant_id)
+        return len(store.generations(tenant_id)), store.erase(tenant_id)
     finally:
         store.close()
-    # An open reader keeps what it has mapped until it closes; the names, and so the data, are gone now.
-    folder = Layout(settings.index).tenant(tenant_id)
-    if folder.exists():
-        remove_tree(folder)  # a build that is going on discards its stage
-    return len(numbers), still_open

@@ -136,7 +136,8 @@ class Ingestion:
     def judge(self, tenant_id: str, number: int) -> list[Verdict]:
         """Run the gate on a candidate, or on the live generation under a changed contract or changed canaries.
 
-        Raises IngestRefused where there is no such candidate any more.
+        Raises IngestRefused where there is no such candidate any more, NotFound or TenantSuspended where the tenant
+        was erased or suspended, also while this was under way.
         """
         under_test = gate.put_under_test(
             self.registry, self.store, self.searcher, self.encoders, self.model, tenant_id, number
@@ -152,7 +153,7 @@ class Ingestion:
             if candidate.status == "candidate"
             else nullcontext()
         )
-        with kept:
+        with kept, self._unless_gone(tenant_id):
             return gate.judge(under_test, self.clock)
 
     def publish(self, tenant_id: str, number: int) -> Published:

@@ -159,6 +159,13 @@ class GenerationStore(Protocol):
         """Remove a generation for good: False while a reader of any process holds it. Absent is True."""
         ...
 
+    def erase(self, tenant: str) -> int:
+        """Remove all of a tenant, also what readers hold: their next queries may raise IndexUnavailable.
+
+        Returns how many generations were held.
+        """
+        ...
+
     def generations(self, tenant: str) -> list[int]:
         """Numbers of the sealed generations, ascending."""
         ...

@@ -90,8 +90,15 @@ def sync(path: Path) -> None:
 
 
 def allocated_bytes(root: Path) -> int:
-    """Bytes that the files below a directory take on disk."""
-    return sum(path.stat().st_blocks * 512 for path in root.rglob("*") if path.is_file())
+    """Bytes that the files below a directory take on disk; what goes while it is counted counts for nothing."""
+    return sum(_allocated(Path(folder, name)) for folder, _, names in os.walk(root) for name in names)
+
+
+def _allocated(path: Path) -> int:
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
 
 
 def _copy(source: Path, target: Path) -> None:

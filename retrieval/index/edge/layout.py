@@ -52,14 +52,14 @@ class Layout:
 
     def numbers(self, tenant: str) -> list[int]:
         """Numbers of the generations, ascending."""
-        directory = self.tenant(tenant)
-        if not directory.is_dir():
-            return []
-        return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal())
+        return sorted(int(path.name) for path in self._entries(tenant) if path.name.isdecimal())
 
     def leftovers(self, tenant: str) -> list[Path]:
         """Stages and removals, of living processes and of dead ones."""
-        directory = self.tenant(tenant)
-        if not directory.is_dir():
+        return sorted(path for path in self._entries(tenant) if path.name.startswith((_STAGE, _REMOVED)))
+
+    def _entries(self, tenant: str) -> list[Path]:
+        try:
+            return list(self.tenant(tenant).iterdir())
+        except FileNotFoundError:
             return []
-        return sorted(path for path in directory.iterdir() if path.name.startswith((_STAGE, _REMOVED)))

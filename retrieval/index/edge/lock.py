@@ -57,16 +57,22 @@ class GenerationLock:
         try:
             fcntl.flock(descriptor, operation)
             # Between opening and locking the directory may have been renamed away by a removal.
-            current = os.stat(directory / LOCK)
-            if os.path.samestat(current, os.fstat(descriptor)):
+            if lock.is_of(directory):
                 return lock
-        except FileNotFoundError:
-            pass
         except BaseException:
             lock.release()
             raise
         lock.release()
         return None
+
+    def is_of(self, directory: Path) -> bool:
+        """Whether the directory is still the one whose lock this is: not removed, erased or replaced meanwhile."""
+        if self._descriptor is None:
+            return False
+        try:
+            return os.path.samestat(os.stat(directory / LOCK), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         """Let go."""

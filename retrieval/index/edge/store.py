@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -61,10 +62,11 @@ class EdgeGenerationStore:
     def open(self, ref: GenerationRef, model: str | None = None) -> EdgeReader:
         lock = GenerationLock.share(self._layout.generation(ref), ref)
         try:
-            manifest = self._verified_manifest(ref)
+            with self._unless_gone(ref, lock):
+                manifest = self._verified_manifest(ref)
             _check_model(manifest, model)
-            with self._use(manifest):  # open it now: a shard that cannot open must fail here
-                return EdgeReader(manifest, lock, lambda: self._use(manifest))
+            with self._use(manifest, lock):  # open it now: a shard that cannot open must fail here
+                return EdgeReader(manifest, lock, lambda: self._use(manifest, lock))
         except BaseException:
             lock.release()
             raise
@@ -77,15 +79,20 @@ class EdgeGenerationStore:
         if lock is None:
             return not directory.exists()
         try:
-            removed = self._layout.removed(ref.tenant)
-            directory.rename(removed)
+            removed = self._moved_out(ref)
         finally:
             lock.release()
         crash_point("remove:renamed")
-        self._shards.discard(ref)
-        self._verified.pop(ref, None)
-        remove_tree(removed)
+        self._remove_moved(ref, removed)
         return True
+
+    def erase(self, tenant: str) -> int:
+        held = [ref for ref in self._refs(tenant) if not self.remove(ref)]
+        for ref in held:
+            self._remove_moved(ref, self._moved_out(ref))
+        self.discard_stages(tenant)
+        remove_tree(self._layout.tenant(tenant))  # a build that is going on discards its stage
+        return len(held)
 
     def generations(self, tenant: str) -> list[int]:
         return self._layout.numbers(tenant)
@@ -143,14 +150,40 @@ class EdgeGenerationStore:
                 self._shards.discard(ref)
                 self._verified.pop(ref, None)
 
-    def _use(self, manifest: Manifest) -> AbstractContextManager[OpenShard]:
-        return self._shards.use(manifest.ref, lambda: self._open_shard(manifest))
+    def _use(self, manifest: Manifest, lock: GenerationLock) -> AbstractContextManager[OpenShard]:
+        return self._shards.use(manifest.ref, lambda: self._open_shard(manifest, lock))
 
-    def _open_shard(self, manifest: Manifest) -> OpenShard:
+    def _open_shard(self, manifest: Manifest, lock: GenerationLock) -> OpenShard:
         self._forget_removed()
         directory = self._layout.generation(manifest.ref)
-        postings = Postings.read(directory / POSTINGS)
-        return OpenShard(engine.load(directory / SHARD, manifest.spec.dimension, manifest.ref), postings)
+        with self._unless_gone(manifest.ref, lock):
+            postings = Postings.read(directory / POSTINGS)
+            return OpenShard(engine.load(directory / SHARD, manifest.spec.dimension, manifest.ref), postings)
+
+    @contextmanager
+    def _unless_gone(self, ref: GenerationRef, lock: GenerationLock) -> Iterator[None]:
+        """Who reads holds off a removal, but neither an erasure nor a rebuild: what fails then was not corrupt."""
+        try:
+            yield
+        except Exception as error:
+            if lock.is_of(self._layout.generation(ref)):
+                raise
+            raise IndexUnavailable(f"{ref} was removed or built again while it was opened") from error
+
+    def _moved_out(self, ref: GenerationRef) -> Path:
+        """Take a generation out of its place: at once nothing of it can be opened any more."""
+        removed = self._layout.removed(ref.tenant)
+        with suppress(FileNotFoundError):  # another one was faster
+            self._layout.generation(ref).rename(removed)
+        return removed
+
+    def _remove_moved(self, ref: GenerationRef, removed: Path) -> None:
+        self._shards.discard(ref)
+        self._verified.pop(ref, None)
+        remove_tree(removed)
+
+    def _refs(self, tenant: str) -> list[GenerationRef]:
+        return [GenerationRef(tenant, number) for number in self.generations(tenant)]
 
 
 def _seal_of(directory: Path) -> _Seal:

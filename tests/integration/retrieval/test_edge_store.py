@@ -20,6 +20,7 @@ from retrieval.errors import IndexCorrupt, IndexUnavailable
 from retrieval.fusion import fuse_dbsf, fuse_rrf
 from retrieval.index.chunk_ids import texts
 from retrieval.index.edge import shard as shards
+from retrieval.index.edge import store as edge_store
 from retrieval.index.edge.files import allocated_bytes, digest_tree
 from retrieval.index.edge.search import OpenShard
 from retrieval.index.edge.store import EdgeGenerationStore
@@ -199,6 +200,33 @@ def test_a_generation_removed_elsewhere_is_closed_here(root: Path) -> None:
     assert here._shards.open_keys() == [TWO]
     with pytest.raises(IndexUnavailable):
         here.open(ONE)
+
+
+@pytest.mark.parametrize("how", ["erased", "rebuilt"])
+@pytest.mark.parametrize("step", ["digest_tree", "read_manifest"])
+def test_what_goes_while_it_is_opened_is_unavailable_not_corrupt(
+    root: Path, monkeypatch: pytest.MonkeyPatch, step: str, how: str
+) -> None:
+    here, elsewhere, real = EdgeGenerationStore(root), EdgeGenerationStore(root), getattr(edge_store, step)
+    build(here, ONE, chunks(5))
+
+    def late(*given: object) -> object:
+        monkeypatch.undo()
+        if how == "erased":
+            assert elsewhere.erase("acme") == 1
+        else:
+            with elsewhere.stage(ONE, SPEC, replace=True) as stage:
+                stage.upsert(chunks(6))
+                stage.seal()
+            elsewhere.discard_stages("acme")
+            real(*given)
+            raise OSError("a file of the displaced generation")
+        return real(*given)
+
+    monkeypatch.setattr(edge_store, step, late)
+    with pytest.raises(IndexUnavailable, match="generation 1 of tenant acme was removed or built again"):
+        here.open(ONE)
+    assert here.generations("acme") == ([] if how == "erased" else [1])
 
 
 # Other processes

@@ -211,6 +211,23 @@ def test_an_empty_generation_answers_nothing(store: GenerationStore) -> None:
         assert reader.retrieve([]) == {}
 
 
+def test_erasing_a_tenant_leaves_nothing_of_it_whoever_reads(store: GenerationStore) -> None:
+    build(store, ONE, chunks(5))
+    build(store, TWO, chunks(9))
+    build(store, GenerationRef("bolt", 1), chunks(3))
+    vector, query = queries(1)[0]
+    with store.open(TWO) as reader:
+        assert store.erase("acme") == 1
+        with pytest.raises(IndexUnavailable, match="generation 2 of tenant acme"):
+            reader.both(vector, query_weights(query), 5)
+        with pytest.raises(IndexUnavailable):
+            store.open(TWO)
+    assert store.generations("acme") == []
+    assert store.erase("acme") == 0
+    with store.open(GenerationRef("bolt", 1)) as reader:
+        assert reader.count() == 3
+
+
 def test_the_model_is_checked(store: GenerationStore) -> None:
     build(store, ONE, chunks(3))
     with pytest.raises(ModelMismatch, match=r"'model-a'.*'model-b'"):
