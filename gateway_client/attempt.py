@@ -7,24 +7,16 @@ which settles it, whoever still waits.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
-from gateway_client.call import Call, Settled, Task
-from gateway_client.errors import (
-    CallFailed,
-    ClientClosed,
-    GatewayError,
-    MalformedResponse,
-    Silent,
-    StoreUnavailable,
-    UnusableOutcome,
-)
-from gateway_client.exchange import Exchange, Limits, Wire
-from gateway_client.ledger.entries import Answer, Ask, Effect, Ending, Settlement, new_id
+from gateway_client.call import Call, Task
+from gateway_client.dispatch import Dispatch
+from gateway_client.errors import ClientClosed
+from gateway_client.exchange.terms import Exchange, Limits
+from gateway_client.exchange.wire import Wire
+from gateway_client.ledger.entries import Answer, Ask, Effect, Settlement, new_id
 from gateway_client.ledger.waiting import Wish
-from gateway_client.messages import ChatRequest, EmbeddingReply, EmbeddingRequest, Reply, StreamEvent
+from gateway_client.messages import ChatRequest, StreamEvent
 from gateway_client.model import ModelSpec
-from gateway_client.outcomes import judge
 from gateway_client.pools import retries
 from gateway_client.refusals import error_of
 from gateway_client.tokens import estimate
@@ -44,6 +36,7 @@ class Attempt:
         self._call, self._model, self._has_fallback = call, model, has_fallback
         self._built = call.made(model)
         self._ask = _ask(call, model)
+        self._dispatch = Dispatch(call, self._ask)
         # With our ids a bill can be matched with the ledger.
         self._built.headers["x-request-id"] = call.record.request_id
         self._built.headers["x-client-request-id"] = self._ask.id
@@ -56,7 +49,7 @@ class Attempt:
         rejections = 0
         while True:
             self._check(answer, queued)
-            exchange = await self._dispatch()
+            exchange = await self._sent()
             if not exchange.rejected:
                 return exchange
             rejections += 1
@@ -77,12 +70,12 @@ class Attempt:
             backoff = retries.jitter(rejections, call.means.random, LONGEST_BACKOFF)
         patience = call.left()
         if patience <= 0:
-            self._release(exchange.settlement)
+            self._dispatch.release(exchange.settlement)
             raise call.too_late()
         wish = Wish(self._ask.pool, self._ask.id, patience, sends + 1)
         return await call.means.ledger.requeue(wish, effect, backoff=backoff)
 
-    async def _dispatch(self) -> Exchange:
+    async def _sent(self) -> Exchange:
         """Send what was granted, in a task that our caller cannot cancel."""
         call = self._call
         wire = Wire(
@@ -91,14 +84,14 @@ class Attempt:
             call.request,
             self._built,
             self._limits(),
-            None if call.emit is None else self._pass_on,
             self._gate_opened,
             call.until,
+            None if call.emit is None else self._pass_on,
         )
         try:
-            task = call.sending = call.means.spawn(self._send(wire))
+            task = call.sending = call.means.spawn(self._dispatch.send(wire))
         except ClientClosed:
-            self._release(Settlement("released", Effect("not_sent"), "closed"))
+            self._dispatch.release(Settlement("released", Effect("not_sent"), "closed"))
             raise
         try:
             return await asyncio.shield(task)
@@ -110,6 +103,11 @@ class Attempt:
             call.means.drain(task)
             task.add_done_callback(self._release_rejected)
             raise
+
+    def _release_rejected(self, done: Task) -> None:
+        """Rejected after its caller had left: it does not wait again."""
+        if not done.cancelled() and done.exception() is None and done.result().rejected:
+            self._dispatch.release(done.result().settlement)
 
     def _limits(self) -> Limits:
         settings, left = self._call.means.settings, max(0.01, self._call.left())
@@ -133,110 +131,6 @@ class Attempt:
         if self._call.left_by_caller:
             raise asyncio.CancelledError
         return waited
-
-    # -- in the task of its own
-
-    async def _send(self, wire: Wire) -> Exchange:
-        """Send, judge, settle. Cancelled (the loop ends, or a drain took too long), it is charged as unknown."""
-        sent, record = False, self._call.record
-        try:
-            await self._gate_opened()
-            sent = True
-            record.sends += 1
-            exchange = self._judged(await wire.run())
-            self._shut(exchange)
-            ending = self._ending(exchange)
-        except BaseException:
-            state = "unknown" if sent and not wire.at_gate else "released"
-            record.sends -= sent and wire.at_gate
-            record.cost += self._ask.microdollars if state == "unknown" else 0
-            self._release(Settlement(state, Effect("not_sent"), "abandoned"))
-            raise
-        if exchange.settlement.outcome == "gate":
-            record.sends -= 1
-        elif exchange.error is not None:
-            self._failed(exchange.error)
-        if exchange.rejected:
-            return exchange
-        await self._settle(exchange.settlement, ending)
-        return self._timely(exchange)
-
-    def _failed(self, error: GatewayError) -> None:
-        """An attempt that was cut short by the call's end tells less than what failed before it."""
-        call = self._call
-        if call.last is None or call.left() > 0 or not isinstance(error, Silent):
-            call.failed(error, self._model.name)
-
-    def _release(self, settlement: Settlement) -> None:
-        """End it without waiting for that."""
-        self._call.settled = Settled(self._ask.pool, self._ask.id, settlement)
-        self._call.means.ledger.settle_surely(self._ask.pool, self._ask.id, settlement)
-
-    def _release_rejected(self, done: Task) -> None:
-        """Rejected after its caller had left: it does not wait again."""
-        if not done.cancelled() and done.exception() is None and done.result().rejected:
-            self._release(done.result().settlement)
-
-    def _shut(self, exchange: Exchange) -> None:
-        """Shut the gate at once, for everybody; the ledger writes it down."""
-        effect = exchange.settlement.effect
-        wait = effect.retry_after
-        if wait is not None and effect.kind in ("rejected", "failed"):
-            self._call.means.ledger.shut(self._ask.pool, wait)
-
-    def _timely(self, exchange: Exchange) -> Exchange:
-        """A silence that lasted until the whole call's time was up is that."""
-        if exchange.error is not None and exchange.transient and self._call.left() <= 0:
-            return replace(exchange, error=self._call.too_late(), transient=False)
-        return exchange
-
-    def _judged(self, exchange: Exchange) -> Exchange:
-        call, reply = self._call, exchange.reply
-        call.record.first_token = exchange.first_token
-        if exchange.error is None and isinstance(reply, EmbeddingReply):
-            return self._counted(exchange, reply)
-        if exchange.error is not None or not isinstance(reply, Reply):
-            return exchange
-        assert isinstance(call.request, ChatRequest)
-        outcome = judge(reply, call.request)
-        if outcome.ok:
-            return replace(exchange, reply=outcome.reply)
-        told = f"{self._model.name!r} gave no answer: {outcome.reason}"
-        return _spoilt(exchange, UnusableOutcome(told, outcome=outcome.name.value, reply=outcome.reply))
-
-    def _counted(self, exchange: Exchange, reply: EmbeddingReply) -> Exchange:
-        """One vector per text, of the size that was asked for, or no answer."""
-        request = self._call.request
-        assert isinstance(request, EmbeddingRequest)
-        texts, size = len(request.texts), len(reply.vectors[0])
-        if len(reply.vectors) == texts and size == (request.dimensions or size):
-            return exchange
-        told = f"{self._model.name!r} gave {len(reply.vectors)} vectors of {size} numbers for {texts} texts"
-        return _spoilt(exchange, MalformedResponse(told, kind="malformed", status=200))
-
-    def _ending(self, exchange: Exchange) -> Ending | None:
-        """Count what it took; the call's end, where it is answered."""
-        record, settlement = self._call.record, exchange.settlement
-        if settlement.state == "settled" and settlement.usage is not None:
-            record.count(settlement.usage, settlement.cost)
-        elif settlement.state == "unknown" and not exchange.rejected:
-            record.cost += self._ask.microdollars
-        if exchange.reply is None or exchange.error is not None:
-            return None
-        return self._call.done(self._model.name, exchange.reply)
-
-    async def _settle(self, settlement: Settlement, ending: Ending | None) -> None:
-        pool, attempt, ledger = self._ask.pool, self._ask.id, self._call.means.ledger
-        self._call.settled = Settled(pool, attempt, settlement)
-        if self._call.row.key is None:
-            # Nobody has to wait for it: until it is written, the hold stands for it.
-            ledger.settle_surely(pool, attempt, settlement, ending)
-            return
-        try:
-            await ledger.settled(pool, attempt, settlement, ending)
-        except StoreUnavailable:
-            # The provider has answered: the answer counts, and the ledger is told as soon as it can be.
-            ledger.settle_later(pool, attempt, settlement, ending)
 
 
 def _ask(call: Call, model: ModelSpec) -> Ask:
@@ -265,15 +159,6 @@ def _ask(call: Call, model: ModelSpec) -> Ask:
         most=call.caller.most,
         begins=call.row if call.number == 1 and not call.claimed else None,
     )
-
-
-def _spoilt(exchange: Exchange, error: CallFailed) -> Exchange:
-    """An answer that came and was charged, and is none."""
-    settlement = exchange.settlement
-    if settlement.state == "settled":
-        outcome = getattr(error, "outcome", "") or getattr(error, "kind", "")
-        settlement = replace(settlement, outcome=outcome)
-    return replace(exchange, settlement=settlement, error=error)
 
 
 def _now() -> float:

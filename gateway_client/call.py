@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from gateway_client.errors import ClientClosed, DeadlineExceeded, GatewayError, StoreUnavailable
-from gateway_client.exchange import Emit, Exchange, Request
+from gateway_client.exchange.terms import Emit, Exchange, Request
 from gateway_client.lanes import Lane
 from gateway_client.last_failure import LastFailure, kind_of
 from gateway_client.ledger.entries import CallRow, Effect, Ending, Settlement

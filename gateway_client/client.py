@@ -16,7 +16,7 @@ from gateway_client import forks
 from gateway_client.call import Call, Caller, Means, Task
 from gateway_client.catalogue import Catalogue
 from gateway_client.errors import ClientClosed, ContextTooLong, InvalidBudget, InvalidCall, UnknownTenant
-from gateway_client.exchange import Emit, Exchange, Request
+from gateway_client.exchange.terms import Emit, Exchange, Request
 from gateway_client.idempotency import claim
 from gateway_client.lanes import Lane
 from gateway_client.ledger.entries import CallRow, new_id

@@ -15,7 +15,7 @@ from gateway_client.errors import (
     ProviderError,
     UnusableOutcome,
 )
-from gateway_client.exchange import Exchange, Request
+from gateway_client.exchange.terms import Exchange, Request
 from gateway_client.lanes import Lane
 from gateway_client.last_failure import name_last
 from gateway_client.messages import ChatRequest
