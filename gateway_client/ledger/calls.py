@@ -22,12 +22,6 @@ _BEFORE = select(
 ).where(_a.call == bindparam("b_call"))
 
 
-def charged_sum(column: Any) -> Any:  # noqa: ANN401 - SQLAlchemy's expressions
-    """The sum of a column over what a call's attempts were charged."""
-    mine = (_a.call == _c.id) & _CHARGED
-    return select(func.coalesce(func.sum(column), 0)).where(mine).correlate(schema.call).scalar_subquery()
-
-
 _GIVEN = ("outcome", "answered_by", "reported", "reply", "expires", "ended")
 _charged = exists().where(_a.call == _c.id, _CHARGED, _a.cost_micro + _a.tokens > 0).correlate(schema.call)
 # A call that failed and was charged, or may have been, is unknown: its key buys again only on demand.
@@ -44,8 +38,6 @@ _END = (
             (_charged & (bindparam("b_state", type_=String) == "failed"), "unknown"),
             else_=bindparam("b_state"),
         ),
-        tokens=charged_sum(_a.tokens),
-        cost_micro=charged_sum(_a.cost_micro),
         # Whoever gives up what was never run knows nothing of it.
         record=case((bindparam("b_record", type_=String) == "{}", _c.record), else_=bindparam("b_record")),
         **{name: bindparam(f"b_{name}") for name in _GIVEN},

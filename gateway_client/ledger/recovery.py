@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, delete, exists, func, select, update
 
-from gateway_client.ledger.calls import charged_sum
 from gateway_client.ledger.entries import Effect, Notices, Settlement
 from gateway_client.ledger.pump import pump
 from gateway_client.ledger.settlement import leave_queue, note, open_attempts, settle
@@ -87,8 +86,7 @@ def _end_calls(connection: Connection, worker: str, records: Mapping[str, str], 
     mine = (_c.worker == worker) & (_c.state == "running")
     charged = exists().where(_a.call == _c.id, _a.state.in_(("unknown", "settled", "corrected")))
     values = {"outcome": "worker died", "ended": now}
-    sums = {"tokens": charged_sum(_a.tokens), "cost_micro": charged_sum(_a.cost_micro)}
-    connection.execute(update(schema.call).where(mine, charged).values(state="unknown", **sums, **values))
+    connection.execute(update(schema.call).where(mine, charged).values(state="unknown", **values))
     connection.execute(update(schema.call).where(mine).values(state="failed", **values))
 
 

@@ -52,7 +52,7 @@ def calls(
     attempt: str | None = None,
     limit: int = 50,
 ) -> list[dict[str, Any]]:
-    """The newest calls, each with its record and its attempts in their order.
+    """The newest calls, each with its record, its attempts in their order, and what these were charged by now.
 
     `attempt` is an attempt's id, or the id that the provider gave a request: then only the call that it was of.
     """
@@ -83,7 +83,8 @@ def _attempts(connection: Connection, calls: Sequence[str]) -> dict[str, list[di
 
 def _call(row: Any, attempts: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: ANN401 - a row's mapping
     shown = ("id", "tenant", "lane", "feature", "run", "model", "answered_by", "reported", "state", "outcome")
-    amounts = ("started", "ended", "tokens", "cost_micro")
-    told = {name: row[name] for name in (*shown, *amounts)}
+    told = {name: row[name] for name in (*shown, "started", "ended")}
+    charged = [one for one in attempts if one["state"] in _COUNTED]
+    sums = {name: sum(one[name] for one in charged) for name in ("tokens", "cost_micro")}
     key, record = row["idempotency_key"], json.loads(row["record"])
-    return {**told, "idempotency_key": key, "record": record, "attempts": attempts}
+    return {**told, **sums, "idempotency_key": key, "record": record, "attempts": attempts}

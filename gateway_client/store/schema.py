@@ -205,8 +205,6 @@ call = Table(
     Column("outcome", String(60), nullable=False, server_default=""),
     Column("started", Float, nullable=False),
     Column("ended", Float),
-    Column("tokens", BigInteger, nullable=False, server_default="0"),
-    Column("cost_micro", BigInteger, nullable=False, server_default="0"),
     # Further fields of the record, as JSON: records.py says which.
     Column("record", Text, nullable=False),
     UniqueConstraint("tenant", "idempotency_key"),

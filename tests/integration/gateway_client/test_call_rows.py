@@ -11,6 +11,7 @@ from sqlalchemy import select
 from gateway_client.ledger import budgets
 from gateway_client.ledger.entries import Ask, CallRow, Effect, Ending
 from gateway_client.ledger.transactions import Transactions
+from gateway_client.operating import Operator
 from gateway_client.records import Record
 from gateway_client.store import schema
 from tests.support.gateway import ask, call_row, settled, states, unknown
@@ -51,7 +52,7 @@ def test_a_call_that_ended_is_not_begun_or_ended_again(books: Transactions) -> N
     books.settle("pool", wish.id, settled(cost=37), Ending(row.id, "done", "ok", reply=b"r", expires=4e9))
     books.finish(failed(row))
     (found,) = calls(books)
-    assert (found.state, found.outcome, found.cost_micro, found.reply) == ("done", "ok", 37, b"r")
+    assert (found.state, found.outcome, found.reply) == ("done", "ok", b"r")
 
 
 @pytest.mark.parametrize("budget", [False, True])
@@ -97,9 +98,9 @@ def test_the_dead_are_charged_in_their_calls_rows_too(books: Transactions) -> No
     second = ask(call=row.id, number=2)
     books.admit(second)
     dies(books)
-    (found,) = calls(books)
-    assert (found.state, found.cost_micro, found.tokens) == ("unknown", 200, 60)
-    assert json.loads(found.record)["attempts"] == 2
+    (found,) = Operator(books.database).calls()
+    assert (found["state"], found["cost_micro"], found["tokens"]) == ("unknown", 200, 60)
+    assert found["record"]["attempts"] == 2
 
 
 def test_a_claim_that_is_given_up_keeps_what_is_known(books: Transactions) -> None:

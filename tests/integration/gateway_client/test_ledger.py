@@ -14,6 +14,7 @@ from gateway_client.ledger import budgets
 from gateway_client.ledger.bill import read_bill, reconcile
 from gateway_client.ledger.entries import Effect, Ending
 from gateway_client.ledger.transactions import Transactions
+from gateway_client.operating import Operator
 from gateway_client.scopes import Span, Unit
 from gateway_client.store import schema
 from tests.support.gateway import ask, call_row, counters, released, settled, states, unknown
@@ -153,6 +154,20 @@ def test_a_release_costs_nothing_and_unknown_costs_the_maximum_until_a_bill_come
     again = reconcile(books.database, read_bill(lines), complete_until=4e9)
     assert (again.corrected, again.difference) == (0, 0)
     assert counters(books)[MONEY] == (0, 41, 0)
+
+
+def test_a_call_costs_what_its_attempts_do_by_now(books: Transactions) -> None:
+    row, op = call_row(), Operator(books.database)
+    first, second = ask(call=row.id, worker=row.worker, begins=row), ask(call=row.id, worker=row.worker)
+    for wish in (first, second):
+        books.admit(wish)
+    assert op.calls()[0]["cost_micro"] == 0, "what is held is not spent"
+    books.settle("pool", first.id, unknown())
+    books.settle("pool", second.id, settled(cost=37), Ending(row.id, "done", "ok"))
+    assert op.calls()[0]["cost_micro"] == 137
+    op.reconcile([f'{{"attempt": "{first.id}", "input": 9, "output": 2, "micro_dollars": 41}}'])
+    (call,) = op.calls()
+    assert (call["cost_micro"], call["tokens"]) == (78, sum(one["tokens"] for one in call["attempts"]))
 
 
 def test_a_bill_that_is_higher_than_the_maximum_is_an_overrun(books: Transactions) -> None:

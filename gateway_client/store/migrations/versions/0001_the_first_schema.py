@@ -111,8 +111,6 @@ def upgrade() -> None:
         sa.Column("outcome", sa.String(length=60), server_default="", nullable=False),
         sa.Column("started", sa.Float(), nullable=False),
         sa.Column("ended", sa.Float(), nullable=True),
-        sa.Column("tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("cost_micro", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("record", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_call")),
         sa.UniqueConstraint("tenant", "idempotency_key", name=op.f("uq_call_tenant_idempotency_key")),
