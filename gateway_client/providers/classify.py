@@ -24,6 +24,7 @@ _BY_STATUS = {
     408: FailureKind.SERVER_ERROR,
     409: FailureKind.OVERLOADED,
     413: FailureKind.TOO_LARGE,
+    425: FailureKind.OVERLOADED,
     429: FailureKind.RATE_LIMITED,
     503: FailureKind.OVERLOADED,
     529: FailureKind.OVERLOADED,

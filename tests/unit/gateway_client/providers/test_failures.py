@@ -36,6 +36,8 @@ def anthropic(status: int, kind: str, message: str = "") -> ProviderFailure:
         (403, {"message": "Country not supported"}, "permission"),
         (404, {"message": "no such model", "code": "model_not_found"}, "not_found"),
         (408, {"message": "timeout"}, "server_error"),
+        (409, {"message": "conflict"}, "overloaded"),
+        (425, {"message": "too early"}, "overloaded"),
         (413, {"message": "too big"}, "too_large"),
         (422, {"message": "unprocessable"}, "bad_request"),
         (429, {"message": "slow down", "code": "rate_limit_exceeded", "type": "tokens"}, "rate_limited"),
