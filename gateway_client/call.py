@@ -122,8 +122,6 @@ class Call:
         """The reply with what it took."""
         return Answered(reply, self.answered_by, self.row.id, self.record)
 
-    # -- its end
-
     def done(self, model: str, reply: AnyReply) -> Ending:
         """The end of a call that a model has answered."""
         self.answered_by = model
