@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
+from fastapi_offline import FastAPIOffline
 
 from registry.clock import Clock, utc_now
 from registry.settings import Settings
@@ -33,7 +34,7 @@ def create_app(settings: Settings, clock: Clock = utc_now, retrieval: Retrieval 
         yield
         await run_in_threadpool(service.close)
 
-    app = FastAPI(
+    app = FastAPIOffline(  # its pages load nothing from elsewhere
         title="Holdfast",
         description="Searches one tenant's published generation. The tenant comes from the key.",
         version="0.1.0",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 import time
@@ -483,4 +484,14 @@ def test_every_reference_of_the_document_leads_somewhere(shared_api: Api) -> Non
 
     check(document)
     assert document["openapi"].startswith("3.1")
-    assert shared_api.get("/docs", None).status_code == 200
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+def test_the_documentation_loads_nothing_from_elsewhere(shared_api: Api, page: str) -> None:
+    told = shared_api.get(page, None)
+    assert told.status_code == 200
+    loaded = re.findall(r"""(?:src|href)=["']([^"']+)""", told.text)
+    assert loaded
+    for part in loaded:
+        assert part.startswith("/"), f"{part} is another host's"
+        assert shared_api.get(part, None).status_code == 200
