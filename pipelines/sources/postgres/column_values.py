@@ -13,11 +13,13 @@ from psycopg.adapt import Transformer
 from psycopg.pq import Format
 
 BYTEA = 17
-_NUMBERS = frozenset({20, 21, 23, 700, 701, 1700})
+BPCHAR = 1042
 # Of these (and of arrays of them) the loaded value is JSON, or nearly; any other type's text says it best.
 _LOADED = frozenset({16, 20, 21, 23, 26, 114, 700, 701, 1700, 3802}) | frozenset(
-    {1000, 1005, 1007, 1016, 1021, 1022, 1231, 1009, 1015, 1002, 1014}
+    {199, 1000, 1005, 1007, 1016, 1021, 1022, 1231, 1009, 1015, 1002, 1014, 3807}
 )
+# More cannot be written as JSON (CPython's limit for a number's text).
+MAX_DIGITS = 4300
 
 
 def text(value: bytes | None) -> str:
@@ -37,7 +39,8 @@ def content(value: bytes | None, type_oid: int) -> bytes:
 def json_value(value: bytes | None, type_oid: int) -> object:
     """As metadata: numbers, booleans, JSON and arrays of them as such, any other type as its text.
 
-    A numeric is a whole number where it is one, else a float; what is not finite stays text.
+    A numeric is a whole number where it is one, else a float; what is not finite, or has more than
+    MAX_DIGITS digits, stays text.
     """
     if value is None:
         return None
@@ -47,16 +50,6 @@ def json_value(value: bytes | None, type_oid: int) -> object:
         except (psycopg.Error, ValueError, OverflowError):
             pass  # its text still says what it is
     return text(value)
-
-
-def order(value: bytes | None, type_oid: int) -> tuple[int, Decimal, bytes]:
-    """Sorts as the column does for numbers, by bytes for anything else; NULL comes last."""
-    if value is None:
-        return (3, Decimal(0), b"")
-    if type_oid in _NUMBERS:
-        number = Decimal(value.decode("ascii"))
-        return (2, Decimal(0), b"") if number.is_nan() else (0, number, b"")
-    return (1, Decimal(0), value)
 
 
 @lru_cache(maxsize=64)
@@ -70,6 +63,8 @@ def _jsonable(value: Any) -> object:  # noqa: ANN401 - see above
     if isinstance(value, Decimal):
         if not value.is_finite():
             return str(value)
+        if value.adjusted() >= MAX_DIGITS:
+            raise OverflowError(value.adjusted())
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)

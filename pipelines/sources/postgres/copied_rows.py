@@ -9,7 +9,7 @@ from psycopg import sql
 
 from pipelines.sources.postgres.layout import TableLayout
 from pipelines.sources.postgres.packed_values import digest
-from pipelines.sources.postgres.server import Connection
+from pipelines.sources.postgres.server import Connection, take_as_stored
 
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _MEANT = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
@@ -25,7 +25,9 @@ def copied(connection: Connection, table: TableLayout, where: str = "") -> Itera
         # From the server's own catalog: the filter of the publication.
         where=sql.SQL(f" WHERE ({where})" if where else ""),
     )
-    with connection.cursor() as cursor, cursor.copy(query) as copy:
+    take_as_stored(connection)
+    # Names are written as UTF-8 whatever the connection's encoding is now.
+    with connection.cursor() as cursor, cursor.copy(query.as_bytes(None)) as copy:
         for line in _lines(bytes(block) for block in copy):
             values = parsed(line)
             width = len(table.identity)

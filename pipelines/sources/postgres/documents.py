@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
 from pipelines.sources.options import PostgresOptions
-from pipelines.sources.postgres.column_values import content, json_value, order, text
+from pipelines.sources.postgres.column_values import BPCHAR, content, json_value, text
+from pipelines.sources.postgres.joining import link, order
 from pipelines.sources.postgres.layout import PAGE, SECTION, Layout, TableLayout, reference_column
-from pipelines.sources.postgres.packed_values import digest, pack, unpack
+from pipelines.sources.postgres.packed_values import pack, unpack
 from pipelines.sources.source import Unreadable, Upsert
 from pipelines.sources.storable import key_flaw, stand_in, value_flaw
 from registry.source_rows import KeptRow
@@ -35,11 +36,10 @@ class Documents:
         """The row to keep of these values of the layout's columns. A section's label is its page's: not yet known."""
         named = _named(self.layout.of(relation), values)
         if relation == SECTION:
-            return KeptRow(
-                SECTION, identity, digest([named[self._option("child_parent")]]), "", None, pack(values)
-            )
-        link = digest([named[reference_column(self.options)]]) if self.layout.section else ""
-        return KeptRow(PAGE, identity, link, self._key(named, identity), self.label(named), pack(values))
+            joined = self._link(SECTION, named, self._option("child_parent"))
+            return KeptRow(SECTION, identity, joined, "", None, pack(values))
+        joined = self._link(PAGE, named, reference_column(self.options)) if self.layout.section else ""
+        return KeptRow(PAGE, identity, joined, self._key(named, identity), self.label(named), pack(values))
 
     def label(self, named: Mapping[str, bytes | None]) -> str | None:
         """What the tenant column says, None where there is none."""
@@ -101,6 +101,9 @@ class Documents:
             heading = f"## {line}\n\n" if self.options.format == "markdown" else f"{line}\n\n"
         return heading.encode("utf-8", "surrogateescape")
 
+    def _link(self, relation: str, named: Mapping[str, bytes | None], column: str) -> str:
+        return link(named[column], self.layout.of(relation).type_of(column))
+
     def _key(self, named: Mapping[str, bytes | None], identity: str) -> str:
         value = named[self.options.key]
         if value is None:
@@ -122,4 +125,8 @@ class Documents:
 
 
 def _named(table: TableLayout, values: KeptValues) -> dict[str, bytes | None]:
-    return dict(zip(table.columns, values, strict=True))
+    """Values by column; those of a char(n) without the blanks that fill it up, which are no part of them."""
+    return {
+        name: value.rstrip(b" ") if value and kind == BPCHAR else value
+        for name, kind, value in zip(table.columns, table.types, values, strict=True)
+    }

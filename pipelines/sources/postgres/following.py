@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipelines.errors import SchemaDrift
 from pipelines.sources.options import PostgresOptions
 from pipelines.sources.postgres import publication
 from pipelines.sources.postgres.catalog import describe, marked
@@ -24,12 +25,14 @@ _MEANING = {
 @dataclass(frozen=True, slots=True)
 class Following:
     """How the log is read. `marks` change whenever what is kept can no longer be trusted to equal the tables:
-    a column's type, number or history, the replica identity, the publication's membership, the options."""
+    a column's type, number or history, the replica identity, the publication's membership, the options.
+    `files` (by table OID) change when the tables are rewritten or emptied, too."""
 
     server: ServerIdentity
     documents: Documents
     marks: Mapping[str, str]
     filters: dict[int, str]
+    files: Mapping[int, int]
 
     def as_state(self) -> dict[str, Any]:
         """JSON-able, for the cursor."""
@@ -51,7 +54,8 @@ def following(
         marks[f"{relation}: columns"] = table.columns
         marks[f"{relation}: replica identity"] = table.identity
         marks[f"{relation}: partitions"] = table.partitions
-    return Following(state.identity, Documents(layout, options), marks, found.filters)
+    files = {oid: file for table in tables for oid, file in table.files.items()}
+    return Following(state.identity, Documents(layout, options), marks, found.filters, files)
 
 
 def kept_documents(state: Mapping[str, Any], options: PostgresOptions) -> Documents:
@@ -87,7 +91,23 @@ def broken_history(
 
 
 def changed_marks(state: Mapping[str, Any], now: Following) -> str:
-    """What has changed about the tables; empty where nothing did."""
+    """What has changed about the tables; empty where nothing did. Raises SchemaDrift where a name without a
+    schema means the table of another schema now: that may be anybody's."""
+    if not is_readable(state):
+        return ""
     before: Mapping[str, str] = state["marks"]
+    if before["options"] == now.marks["options"]:
+        _check_schemas(Layout.from_state(state["layout"]), now.documents.layout)
     changed = [name for name, mark in now.marks.items() if before.get(name) != mark]
     return f"changed at the source: {', '.join(changed)}" if changed else ""
+
+
+def _check_schemas(before: Layout, now: Layout) -> None:
+    followed = {"table": (before.page, now.page), "child_table": (before.section, now.section)}
+    for option, (then, table) in followed.items():
+        if then and table and then.oid != table.oid and then.schema != table.schema:
+            raise SchemaDrift(
+                f"table {table.name} was that of schema {then.schema} and is that of schema {table.schema} now (the "
+                "role's search path changed, or a table that comes first in it was made): name the one that is "
+                f"meant (`holdfast source set`, --option {option}={then.schema}.{then.name}). What is captured stays"
+            )

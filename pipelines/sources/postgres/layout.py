@@ -13,7 +13,11 @@ PAGE, SECTION = "page", "section"
 
 @dataclass(frozen=True, slots=True)
 class TableLayout:
-    """A table: `identity` tells its rows apart in the log, `columns` (with their type OIDs) are kept."""
+    """A table: `identity` tells its rows apart in the log, `columns` (with their type OIDs) are kept.
+
+    `types` say how values are written: those under the domains that are `declared`. `ancestors`: the OIDs of
+    the tables that it is a partition of.
+    """
 
     oid: int
     schema: str
@@ -21,6 +25,12 @@ class TableLayout:
     identity: tuple[str, ...]
     columns: tuple[str, ...]
     types: tuple[int, ...]
+    declared: tuple[int, ...]
+    ancestors: tuple[int, ...]
+
+    def type_of(self, column: str) -> int:
+        """The OID of the type of a column that is kept; what lies under it where that is a domain."""
+        return self.types[self.columns.index(column)]
 
     @property
     def spelled(self) -> str:
@@ -47,6 +57,11 @@ class Layout:
         if oid == self.page.oid:
             return PAGE
         return SECTION if self.section is not None and oid == self.section.oid else None
+
+    def is_ancestor(self, oid: int) -> bool:
+        """Whether either is a partition, however far down, of the table with this OID."""
+        tables = (self.page,) if self.section is None else (self.page, self.section)
+        return any(oid in table.ancestors for table in tables)
 
     def as_state(self) -> dict[str, Any]:
         """JSON-able."""
@@ -85,4 +100,6 @@ def _table(state: Mapping[str, Any]) -> TableLayout:
         tuple(state["identity"]),
         tuple(state["columns"]),
         tuple(state["types"]),
+        tuple(state["declared"]),
+        tuple(state["ancestors"]),
     )

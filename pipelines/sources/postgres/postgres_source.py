@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from psycopg import sql
@@ -28,11 +29,12 @@ from pipelines.sources.postgres.installation import default_name, install, unins
 from pipelines.sources.postgres.log_transactions import LogTransaction, transactions
 from pipelines.sources.postgres.lsn import lsn_of, lsn_text
 from pipelines.sources.postgres.messages import PgOutputMessage, Relation
-from pipelines.sources.postgres.row_events import RowEvents
-from pipelines.sources.postgres.server import Connection, Server, ServerState, state_of
+from pipelines.sources.postgres.publication import Withheld
+from pipelines.sources.postgres.row_events import NotKept, RowEvents
+from pipelines.sources.postgres.server import Connection, Server, ServerState, state_of, take_as_stored
 from pipelines.sources.postgres.snapshot import copy_into
 from pipelines.sources.postgres.spill import Spill
-from pipelines.sources.postgres.transaction import NotKept, Transaction
+from pipelines.sources.postgres.transaction import Transaction
 from pipelines.sources.source import Commit, Consistency, Cursor, Heads, Probe, SlotHealth
 
 log = logging.getLogger("holdfast.capture")
@@ -140,12 +142,14 @@ class PostgresSource:
             found = following(connection, state, self.options, self._publication)
         except SourceError as error:
             drift = error
-        if broken or found is not None:
+        # Of two tables, one that is altered says so only where it is written to: the other goes on without it.
+        abrupt = isinstance(drift, Withheld) or self.options.child_table is not None
+        if broken or found is not None or abrupt:
             if drift is not None:
                 raise drift
             assert found is not None
-            why = broken or changed_marks(cursor.state, found)
-            if why:
+            changed = changed_marks(cursor.state, found)
+            if why := broken or changed:
                 yield from self._snapshot(connection, why, cursor.state)
                 return
         self._acknowledged = slot.confirmed if slot else 0
@@ -184,17 +188,37 @@ class PostgresSource:
                             yield self._commit(documents, spill, reached, floor, cursor.state)
                             position = reached
             reached = max(reached, upto)
-        if reached - position >= IDLE_BYTES:
-            at = floor or state.now
-            yield Commit(lsn_text(reached), at, (), state={**cursor.state, "at": at.isoformat()})
+            # Of each window: what is not acknowledged is decoded again with every one that follows.
+            if reached - position >= IDLE_BYTES:
+                position, floor = reached, floor or state.now
+                yield Commit(lsn_text(reached), floor, (), state={**cursor.state, "at": floor.isoformat()})
 
     def _messages(self, upto: int, events: RowEvents) -> Generator[PgOutputMessage, None, None]:
-        # A connection of its own: the server sends on it while positions are acknowledged on the other.
-        with self._server.connected() as connection:
-            for message in slots.peek(connection, self._slot, self._publication, upto):
+        # A connection of its own: the server sends on it while positions are acknowledged on the other. What it
+        # sends is closed first: the connection would wait for the rest of it for ever.
+        with (
+            self._server.connected() as connection,
+            closing(slots.peek(connection, self._slot, self._publication, upto)) as messages,
+        ):
+            take_as_stored(connection)
+            first = next(messages, None)
+            self._check_alone()
+            for message in chain(() if first is None else (first,), messages):
                 if isinstance(message, Relation):
                     events.learn(message)
                 yield message
+
+    def _check_alone(self) -> None:
+        """Raises SourceUnavailable where somebody else read the slot since the look began: what they took is not
+        in the answer, which was made as a whole before its first message came. The next look, with a lease of
+        its own, sees whether that was a capturer."""
+        assert self._connection is not None
+        slot = slots.slot_state(self._connection, self._slot)
+        if slot is None or slot.confirmed > self._acknowledged:
+            raise SourceUnavailable(
+                f"replication slot {self._slot} was read by something else during this look; the next one sees "
+                "whether anything is missing"
+            )
 
     def _snapshot(
         self, connection: Connection, why: str, before: Mapping[str, Any] | None
@@ -202,14 +226,17 @@ class PostgresSource:
         if why:
             log.warning("%s: a new epoch begins with a snapshot: %s", self._slot, why)
         state = self._look(connection)
-        following(connection, state, self.options, self._publication)  # before anything is dropped or made
+        # Before anything is dropped or made.
+        layout = following(connection, state, self.options, self._publication).documents.layout
         slots.drop(connection, self._slot)
         with Spill() as spill:
             snapshot = copy_into(
                 spill,
                 self._server,
                 self._slot,
-                lambda reader: following(reader, state, self.options, self._publication),
+                connection,
+                layout,
+                lambda asked: following(asked, state, self.options, self._publication),
             )
             self._acknowledged = snapshot.position
             now = self._look(connection).now

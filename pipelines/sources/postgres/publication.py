@@ -21,7 +21,15 @@ _MEMBER = """
 SELECT {columns} FROM pg_publication_tables t
 WHERE t.pubname = %(name)s AND t.schemaname = %(schema)s AND t.tablename = %(table)s
 """
+_NAMED = """
+SELECT prrelid::int8 AS oid FROM pg_publication_rel
+WHERE prpubid = %(publication)s::oid AND prrelid = ANY(%(tables)s::int8[]::oid[])
+"""
 _MEMBERSHIP = "SELECT oid::int8 AS oid, xmin::text AS changed FROM {catalog} ORDER BY oid"
+
+
+class Withheld(SchemaDrift):
+    """The publication leaves changes out. What the log gives of a transaction may be half of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +62,13 @@ def create(connection: Connection, name: str, slot: str, tables: list[DescribedT
 
 
 def check(connection: Connection, name: str, tables: list[DescribedTable]) -> Publication:
-    """The publication as it is now. Raises SchemaDrift where it leaves out anything that is needed."""
+    """The publication as it is now. Raises Withheld where it leaves out anything that is needed."""
     found = rows(connection, _PUBLICATION, name=name)
     if not found:
-        raise SchemaDrift(f"there is no publication {name!r}: CREATE PUBLICATION {name} FOR TABLE …")
+        raise Withheld(f"there is no publication {name!r}: CREATE PUBLICATION {name} FOR TABLE …")
     publication = found[0]
     if not publication["whole"]:
-        raise SchemaDrift(
+        raise Withheld(
             f"publication {name} leaves out some kinds of changes, which would be lost: ALTER PUBLICATION {name} "
             "SET (publish = 'insert, update, delete, truncate')"
         )
@@ -86,7 +94,7 @@ def _member(
     connection: Connection, publication: dict[str, Any], name: str, table: DescribedTable
 ) -> dict[str, Any]:
     if table.partitioned and not publication["via_root"]:
-        raise SchemaDrift(
+        raise Withheld(
             f"publication {name} gives out partitions under their own names: ALTER PUBLICATION {name} SET "
             "(publish_via_partition_root = true)"
         )
@@ -97,14 +105,14 @@ def _member(
         connection, _MEMBER.format(columns=columns), name=name, schema=layout.schema, table=layout.name
     )
     if not found:
-        raise SchemaDrift(
+        raise Withheld(
             f"publication {name} does not hold table {layout.spelled}: ALTER PUBLICATION {name} ADD TABLE "
             f"{layout.spelled}"
         )
     needed = (*layout.identity, *layout.columns)
     absent = [one for one in needed if found[0]["columns"] is not None and one not in found[0]["columns"]]
     if absent:
-        raise SchemaDrift(
+        raise Withheld(
             f"publication {name} leaves column {', '.join(absent)} of table {layout.spelled} out (a column list, "
             "or a generated column): it must be given out"
         )
@@ -112,15 +120,21 @@ def _member(
 
 
 def _memberships(connection: Connection, oid: int, tables: list[DescribedTable]) -> list[object]:
-    """What changes when a table was taken out and put back: changes in between are nowhere in the log's output."""
+    """What changes when a table was taken out and put back: changes in between are nowhere in the log's output.
+
+    A table that is in a publication by its schema, or with all others, leaves it by another schema's name or
+    as an unlogged table: any change of its own entry in the catalog counts.
+    """
     catalogs = [
         "pg_publication_rel WHERE prpubid = %(publication)s::oid AND prrelid = ANY(%(tables)s::int8[]::oid[])"
     ]
     if connection.info.server_version >= 150000:
         catalogs.append("pg_publication_namespace WHERE pnpubid = %(publication)s::oid")
     given = {"publication": oid, "tables": [table.layout.oid for table in tables]}
-    return [
+    found: list[object] = [
         list(row.values())
         for catalog in catalogs
         for row in rows(connection, _MEMBERSHIP.format(catalog=catalog), **given)
     ]
+    named = {row["oid"] for row in rows(connection, _NAMED, **given)}
+    return found + [table.changed for table in tables if table.layout.oid not in named]

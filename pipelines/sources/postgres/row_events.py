@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pipelines.errors import SchemaDrift
 from pipelines.sources.postgres.catalog import check_columns
 from pipelines.sources.postgres.layout import Layout, TableLayout
 from pipelines.sources.postgres.messages import (
@@ -20,6 +19,10 @@ from pipelines.sources.postgres.messages import (
     Values,
 )
 from pipelines.sources.postgres.packed_values import digest
+
+
+class NotKept(Exception):
+    """The log says less than is needed, and what it leaves out was not kept: only a new snapshot is honest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,10 @@ class RowEvents:
         self._places.pop(relation.oid, None)
 
     def events(self, message: RowMessage) -> Iterator[RowEvent]:
-        """What a message says of our tables; nothing for any other's. Raises SchemaDrift."""
+        """What a message says of our tables; nothing for any other's. Raises SchemaDrift, NotKept."""
+        touched = message.relations if isinstance(message, Truncate) else (message.relation,)
+        if any(map(self._layout.is_ancestor, touched)):
+            raise NotKept("a table was published under the name of one that it is a partition of")
         if isinstance(message, Truncate):
             for oid in message.relations:
                 if (emptied := self._layout.relation_of(oid)) is not None:
@@ -120,9 +126,9 @@ class RowEvents:
         found = [values[place] for place in places]
         whole = [value for value in found if value is not UNCHANGED]
         if len(whole) < len(found) or all(value is None for value in whole):
-            raise SchemaDrift(
+            raise NotKept(
                 f"the log does not say which row of table {self._layout.of(relation).spelled} changed: its "
-                "replica identity was changed. Remove the source and add it again"
+                "replica identity was another for a while"
             )
         return digest(whole)
 
@@ -136,6 +142,9 @@ class RowEvents:
 def _places(table: TableLayout, seen: Relation) -> tuple[list[int], list[int]]:
     names = [column.name for column in seen.columns]
     check_columns(table.spelled, [*table.identity, *table.columns], names, " any more")
+    types = {column.name: column.type_oid for column in seen.columns}
+    if retyped := [n for n, t in zip(table.columns, table.declared, strict=True) if types[n] != t]:
+        raise NotKept(f"column {', '.join(retyped)} of table {table.spelled} has another type from there on")
     return [names.index(name) for name in table.identity], [names.index(name) for name in table.columns]
 
 

@@ -34,8 +34,14 @@ _SESSION = {
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
     "transaction_timeout": "0",
 }
+# A replication connection takes no statement with parameters.
+_UNLIMITED = (
+    b"SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', "
+    b"'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')"
+)
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -68,7 +74,8 @@ class Server:
         except psycopg.Error:
             # libpq's own message would repeat the address, and the password with it.
             raise SourceError("the address is not a postgresql:// URI that libpq understands") from None
-        if secret := next((name for name in _SECRETS if f"{name}=" in self._uri), None):
+        query = unquote(self._uri.partition("?")[2])
+        if secret := next((name for name in _SECRETS if f"{name}=" in query), None):
             raise SourceError(
                 f"{secret} must not stand in the address's query: put the password before the @, "
                 "or into a password file (passfile=…)"
@@ -104,6 +111,7 @@ class Server:
         """A connection that takes replication commands. Raises SourceUnavailable, SourceError."""
         parameters = {**self._defaults, "replication": "database"}
         with self.errors(), psycopg.connect(self._uri, autocommit=True, **parameters) as connection:
+            connection.pgconn.exec_(_UNLIMITED)
             yield connection
 
     @contextmanager
@@ -118,7 +126,7 @@ class Server:
         except errors.InsufficientPrivilege as error:
             raise SourceError(
                 f"{self.name} does not let us: {self._said(error)}. The role needs REPLICATION, and SELECT on "
-                "the tables"
+                "all rows of the tables (BYPASSRLS where they have row-level security)"
             ) from None
         except psycopg.Error as error:
             raise SourceUnavailable(f"{self.name} cannot be read: {self._said(error)}") from None
@@ -134,6 +142,13 @@ class Server:
             if secret:
                 text = text.replace(secret, "***")
         return text
+
+
+def take_as_stored(connection: Connection) -> None:
+    """Has values sent as they are stored where the database does not say what its bytes mean (SQL_ASCII): else
+    one value that is not UTF-8 would keep all others from being read. Only bytes may be asked for from then on."""
+    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+        connection.execute("SET client_encoding TO 'SQL_ASCII'")
 
 
 def state_of(connection: Connection, server: Server) -> ServerState:
@@ -170,4 +185,13 @@ def _plain(uri: str) -> str:
     match = _SCHEME.match(uri)
     if match is None:
         raise SourceError("a postgres source's address is postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
-    return f"postgresql://{uri[match.end() :]}"
+    address = uri[match.end() :]
+    credentials, at, rest = address.partition("@")
+    # libpq takes what comes before the first @ for them, unless there is a / in it; what it takes for a host
+    # or a database it tells, and that could be the end of a password.
+    if "@" in (address if "/" in credentials or not at else rest).partition("?")[0]:
+        raise SourceError(
+            "the address holds an @ too many, or a / before it: within a user's name or password write "
+            "@ as %40, / as %2F, : as %3A, ? as %3F, # as %23, % as %25"
+        )
+    return f"postgresql://{address}"

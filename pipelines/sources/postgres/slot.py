@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -85,14 +85,16 @@ def slot_health(connection: Connection, name: str, max_mb: float, share: float) 
 def created(server: Server, name: str) -> Iterator[ExportedSnapshot]:
     """Makes the slot, and keeps its snapshot open for the block. Raises SourceUnavailable, SourceError."""
     with server.replicating() as connection:
-        command = f"CREATE_REPLICATION_SLOT {name} LOGICAL pgoutput (SNAPSHOT 'export')"
+        command = f"CREATE_REPLICATION_SLOT \"{name}\" LOGICAL pgoutput (SNAPSHOT 'export')"
         if connection.info.server_version < 150000:
-            command = f"CREATE_REPLICATION_SLOT {name} LOGICAL pgoutput EXPORT_SNAPSHOT"
+            command = f'CREATE_REPLICATION_SLOT "{name}" LOGICAL pgoutput EXPORT_SNAPSHOT'
         _, position, snapshot, _ = _answer(connection, command.encode())
         yield ExportedSnapshot(snapshot, lsn_of(position))
 
 
-def peek(connection: Connection, name: str, publication: str, upto: int) -> Iterator[PgOutputMessage]:
+def peek(
+    connection: Connection, name: str, publication: str, upto: int
+) -> Generator[PgOutputMessage, None, None]:
     """The changes since the last acknowledgement, of transactions that were committed before `upto` or just
     there; they stay in the slot. One message at a time is held."""
     quoted = '"' + publication.replace('"', '""') + '"'
@@ -136,9 +138,10 @@ def _answer(connection: Connection, command: bytes) -> list[str]:
         left = deadline - time.monotonic()
         if left <= 0:
             connection.cancel()
+            connection.close()
             raise SourceUnavailable(
                 f"a replication slot could not be made within {CREATION_SECONDS:.0f} s: it waits for transactions "
-                "that were open when it began (see pg_stat_activity); the next look tries again"
+                "that were open when it began (see pg_stat_activity and pg_prepared_xacts); the next look tries again"
             )
         if poll.poll(min(left, 1.0) * 1000):
             low.consume_input()

@@ -51,7 +51,8 @@ _WRITTEN = "SELECT relation, identity, link, key, label, body FROM row WHERE sta
 _LABEL_SECTIONS = """
 UPDATE row SET label = page.label, state = 'written'
 FROM (SELECT link, min(identity), label FROM row WHERE relation = 'page' AND state != 'gone' GROUP BY link) AS page
-WHERE row.relation = 'section' AND row.state != 'gone' AND row.link = page.link AND row.label IS NOT page.label
+WHERE row.relation = 'section' AND row.state != 'gone' AND row.link = page.link AND row.link != ''
+    AND row.label IS NOT page.label
 """
 _CHUNK = 500
 

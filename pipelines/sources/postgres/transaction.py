@@ -9,17 +9,13 @@ from pipelines.sources.postgres.documents import Documents
 from pipelines.sources.postgres.layout import PAGE, SECTION
 from pipelines.sources.postgres.messages import UNCHANGED
 from pipelines.sources.postgres.packed_values import unpack
-from pipelines.sources.postgres.row_events import Emptied, Gone, Put, RowEvent
+from pipelines.sources.postgres.row_events import Emptied, Gone, NotKept, Put, RowEvent
 from pipelines.sources.postgres.spill import Spill
 from pipelines.sources.source import Heads
 from registry.source_rows import KeptRow
 
 BATCH_EVENTS = 500
 BATCH_BYTES = 4 * 2**20
-
-
-class NotKept(Exception):
-    """The log says less than is needed, and what it leaves out was not kept: only a new snapshot is honest."""
 
 
 @dataclass(slots=True)

@@ -41,6 +41,28 @@ def test_spellings_of_an_address(address):
     assert Server(address).name.startswith("PostgreSQL database db at ")
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://u:s3c/ret@h/db", "postgresql://u:s3c@ret@h/db", "postgresql://u:s3cret@h/d@b",
+        "postgresql://u:s3c/r?et@h/db", "postgresql://u:s3c%ret@h/db", "postgresql://u:s3c ret@h/db",
+        "postgresql://u@h/db?pass%77ord=s3cret", "postgresql://u@h/db?sslpassword=s3cret",
+    ],
+)  # fmt: skip
+def test_an_address_that_could_tell_a_part_of_a_password_is_refused(address):
+    """libpq takes a piece of the first two for a host or a database, which errors name."""
+    with pytest.raises(SourceError) as caught:
+        Server(address)
+    assert "s3c" not in str(caught.value)
+
+
+@pytest.mark.parametrize("password", ["s3c?ret", "s3c#ret", "s3c:ret", "s3c%2Fr%40t"])
+def test_other_characters_may_stand_in_a_password(password):
+    server = Server(f"postgresql://u:{password}@h/db?options=-c%20x@y")
+    assert server.name == "PostgreSQL database db at h"
+    assert server.redacted(f"said {password}") == "said ***"
+
+
 @pytest.mark.parametrize("address", ["", "h/db", "host=h", "mysql://h/db", "postgresql://[::1/db"])
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(SourceError):

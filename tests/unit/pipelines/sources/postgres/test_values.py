@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import SourceError
-from pipelines.sources.postgres.column_values import content, json_value, order, text
+from pipelines.sources.postgres.column_values import content, json_value, text
 from pipelines.sources.postgres.copied_rows import _lines, parsed
+from pipelines.sources.postgres.joining import link, order
 from pipelines.sources.postgres.lsn import lsn_of, lsn_text
 from pipelines.sources.postgres.packed_values import digest, pack, unpack
 
@@ -78,7 +79,10 @@ def test_postgresql_s_own_notation_is_read():
         (b"NaN", 1700, "NaN"), (b"0.25", 701, 0.25), (b"Infinity", 701, "inf"), (b'{"a": [1]}', 3802, {"a": [1]}),
         (b"{1,NULL}", 1007, [1, None]), (b'{a,"b c"}', 1009, ["a", "b c"]), (b"plain", 25, "plain"),
         (b"2026-01-01", 1082, "2026-01-01"), (None, 23, None), (b"not json", 114, "not json"),
-        (b"\xff", 25, "\udcff"), (b"{1.5,2}", 1231, [1.5, 2]),
+        (b"\xff", 25, "\udcff"), (b"{1.5,2}", 1231, [1.5, 2]), (b'{"{\\"a\\": 1}",NULL}', 3807, [{"a": 1}, None]),
+        (b"9" * 4300, 1700, 10**4300 - 1), (b"9" * 4301, 1700, "9" * 4301),
+        (b"{1" + b"0" * 4300 + b"}", 1231, "{1" + "0" * 4300 + "}"),
+        (b"1" + b"0" * 4300 + b".5", 1700, "1" + "0" * 4300 + ".5"), (b"[0:1]={1,2}", 1007, [1, 2]),
     ],
 )  # fmt: skip
 def test_metadata_is_json(raw, oid, meant):
@@ -107,3 +111,12 @@ def test_order_is_the_column_s():
     ]
     assert sorted([b"b", b"10", b"9", None], key=lambda raw: order(raw, 25)) == [b"10", b"9", b"b", None]
     assert order(b"10", 23)[1] == Decimal(10)
+    assert order(b"10", 26) > order(b"9", 26)
+
+
+def test_links_are_equal_where_the_values_are():
+    assert link(b"7", 23) == link(b"7", 20) == link(b"7.00", 1700) == link(b"7", 25)
+    assert link(b"70", 23) != link(b"7", 23)
+    assert link(b"7.0", 25) != link(b"7", 25), "text is text"
+    assert link(b"0.10", 1700) == link(b"0.1", 1700) != link(b"0.01", 1700)
+    assert link(None, 23) == "" != link(b"", 25)
