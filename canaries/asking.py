@@ -66,7 +66,8 @@ def known_documents(session: Session, tenant_id: str, number: int) -> Known:
     """What a generation serves and what was deleted, with the `_id`s of line documents as `#_id`.
 
     A key, or an `_id`, counts as deleted only where no source has it now: a document that moved is looked for,
-    also a line that moved to another file. What a removed source had is deleted.
+    also a line that moved to another file. What a removed source had is deleted; so is what was deleted since the
+    generation's pins and came back: it stays hidden until the next one.
     """
     rows = generations.documents(session, tenant_id, number)
     pins = {source: pin.seq for source, pin in generations.pins(session, tenant_id, number).items()}
@@ -89,7 +90,7 @@ def known_documents(session: Session, tenant_id: str, number: int) -> Known:
             Change.key.not_in(present),
         )
     )
-    deleted = set(session.scalars(gone)) - served
+    deleted = (set(session.scalars(gone)) | {document.key for document in hidden}) - served
     lines = present.where(Head.key.contains("#")) if any("#" in key for key in deleted) else None
     borne = _with_ids(served | set(session.scalars(lines) if lines is not None else ()))
     return Known(_with_ids(served), _with_ids(deleted) - borne)
@@ -102,26 +103,38 @@ def _with_ids(keys: set[str]) -> frozenset[str]:
 def ask(
     registry: Registry, searcher: Searcher, tenant_id: str, number: int, questions: Sequence[Question], k: int
 ) -> Asked:
-    """Ask every question of one generation. One whose documents are all deleted is excused (recall None)."""
+    """Ask every question of one generation. One whose documents are all deleted is excused (recall None).
+
+    What is deleted is looked up at the end: a deletion that is captured meanwhile hides its document from the searches
+    that follow, and explains what they miss.
+    """
+    found = [_found(searcher, tenant_id, number, question, k) for question in questions]
     with registry.read() as session:
         known = known_documents(session, tenant_id, number)
-    answers = tuple(_ask(searcher, tenant_id, number, question, known, k) for question in questions)
-    return Asked(answers, {question.id: known.of(question) for question in questions}, k)
+    relevant = {question.id: known.of(question) for question in questions}
+    answers = (_answer(q.id, hits, relevant[q.id], k) for q, hits in zip(questions, found, strict=True))
+    return Asked(tuple(answers), relevant, k)
 
 
-def _ask(searcher: Searcher, tenant_id: str, number: int, question: Question, known: Known, k: int) -> Answer:
-    relevant = known.of(question)
-    if not relevant:
-        return Answer(question.id, (), None, None)
+def _found(
+    searcher: Searcher, tenant_id: str, number: int, question: Question, k: int
+) -> tuple[str, ...] | None:
+    """Documents, best first; None for a refusal, which is no answer, whatever hits were behind it."""
     try:
         answer = searcher.search(
             tenant_id, SearchQuery(question.query, k=k, collapse="document"), candidate=number
         )
     except FloorUnmet:
-        # A refusal is no answer, whatever hits were behind it.
-        return Answer(question.id, (), 0.0, 0.0)
-    found = tuple(hit.document for hit in answer.hits)
-    return Answer(question.id, found, recall_at(found, relevant, k), reciprocal_rank(found, relevant, k))
+        return None
+    return tuple(hit.document for hit in answer.hits)
+
+
+def _answer(canary: str, found: tuple[str, ...] | None, relevant: tuple[str, ...], k: int) -> Answer:
+    if not relevant:
+        return Answer(canary, (), None, None)
+    if found is None:
+        return Answer(canary, (), 0.0, 0.0)
+    return Answer(canary, found, recall_at(found, relevant, k), reciprocal_rank(found, relevant, k))
 
 
 def earlier(before: Mapping[str, Answer], now: Asked) -> Asked:

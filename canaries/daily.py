@@ -64,7 +64,8 @@ def ask_today(
 ) -> DailyResult:
     """Ask the day's canaries of the live generation, compare with the gate, store the run, raise an alert.
 
-    Raises CanaryCrashed where asking itself failed: that says nothing about recall.
+    Raises CanaryCrashed where asking itself failed: that says nothing about recall. Raises NotFound or TenantSuspended
+    where the tenant was erased or suspended, also while its canaries were asked.
     """
     with registry.read() as session:
         tenant = tenants.find_active(session, tenant_id)
@@ -78,6 +79,10 @@ def ask_today(
     try:
         asked = ask(registry, searcher, tenant.id, live.number, chosen, contract.k)
     except (RetrievalError, RegistryError) as error:
+        with registry.read() as session:
+            now_live = tenants.find_active(session, tenant_id).live_generation
+        if now_live != live.number:  # published over and removed while it was asked
+            return ask_today(registry, searcher, tenant_id, clock, everything)
         raise CanaryCrashed(
             f"the canaries of tenant {tenant.name} could not be asked of generation {live.number}: {error}"
         ) from error

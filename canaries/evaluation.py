@@ -60,8 +60,10 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     """Numbered lines that hold something. Only a line feed ends one: JSON may hold other separators raw."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidJudgements(f"{path} cannot be read as UTF-8 text: {error}") from error
+    except OSError as error:
+        raise InvalidJudgements(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidJudgements(f"{path} is no UTF-8 text: {error}") from error
     return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
 

@@ -17,8 +17,10 @@ def read_canaries(path: Path) -> list[Question]:
     try:
         # Only a line feed ends a line: JSON may hold other separators raw.
         lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidCanary(f"{path} cannot be read as UTF-8 text: {error}") from error
+    except OSError as error:
+        raise InvalidCanary(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidCanary(f"{path} is no UTF-8 text: {error}") from error
     questions = list(_parse(path, lines))
     if not questions:
         raise InvalidCanary(f"{path} holds no canary")

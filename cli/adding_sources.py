@@ -14,7 +14,7 @@ from cli.opening import mirrors
 from cli.overview import SourceOverview, source_overview
 from pipelines.sources.kinds import dispose_source, prepare_source, settled_options
 from pipelines.sources.source import Probe
-from registry import contracts, sources, tenants
+from registry import contracts, owners, sources, tenants
 from registry.clock import utc_now
 from registry.crash_points import crash_point
 from registry.database import Registry
@@ -47,9 +47,10 @@ class AddedSource:
 def add_source(registry: Registry, settings: Settings, wanted: NewSource) -> AddedSource:
     """Look, prepare, record. Raises WrongUse, NotFound, AlreadyExists, SourceError."""
     _refuse_unclear_tenant(wanted)
+    given = owners.checked(wanted.owner) if wanted.owner else ""
     with registry.read() as session:
         tenant = tenants.find(session, wanted.tenant) if wanted.tenant else None
-        owner = wanted.owner or (contracts.current(session, tenant.id).owner if tenant else "")
+        owner = given or (contracts.current(session, tenant.id).owner if tenant else "")
         _refuse_taken_slot(session, wanted)
     uri = absolute(wanted.kind, wanted.uri)
     options = settled_options(wanted.kind, wanted.name, wanted.options)

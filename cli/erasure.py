@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +16,12 @@ from sqlalchemy import or_, select
 from cli.opening import mirrors
 from cli.partitions import synchronise_partitions
 from cli.removing_sources import remove_slots
+from gateway_client.errors import StoreUnavailable
 from gateway_client.operating import operator
 from gateway_client.settings import gateway_settings
 from gateway_client.store.opening import is_there
 from pipelines.source_costs import index_bytes
+from pipelines.sources.git.mirror import Mirror
 from registry import tenants
 from registry.crash_points import crash_point
 from registry.database import Registry
@@ -58,10 +59,10 @@ class Leftovers:
 def erase_tenant(registry: Registry, settings: Settings, tenant: Tenant) -> Erased:
     """Erase a tenant. Once the registry has committed nothing of it is served; the files follow."""
     size = index_bytes(settings, tenant.id)
-    for left in remove_slots(registry, settings, tenant.id):
-        log.warning("%s", left)
     _forget_calls(tenant.name)
     crash_point("erase:calls-forgotten")
+    for left in remove_slots(registry, settings, tenant.id):
+        log.warning("%s", left)
     with registry.write() as session:
         tenants.erase(session, tenants.find(session, tenant.id))
     crash_point("erase:after-commit")
@@ -74,13 +75,16 @@ def erase_tenant(registry: Registry, settings: Settings, tenant: Tenant) -> Eras
 
 
 def _forget_calls(tenant: str) -> None:
-    """Before its rows go: a gateway's store that cannot be reached stops the erasure while it can be asked for again.
+    """Before all else: a gateway's store that cannot be reached stops the erasure while nothing is gone yet.
 
     A tenant that is given the name later starts with nothing of this one. Raises StoreUnavailable.
     """
     if is_there(gateway_settings().store):
-        with operator() as op:
-            op.forget_tenant(tenant)
+        try:
+            with operator() as op:
+                op.forget_tenant(tenant)
+        except StoreUnavailable as error:
+            raise StoreUnavailable(f"nothing of tenant {tenant} was erased: {error}") from error
 
 
 def resume_erasure(registry: Registry, settings: Settings, name_or_id: str) -> Erased | None:
@@ -118,7 +122,7 @@ def finish_erasures(registry: Registry, settings: Settings) -> Leftovers:
     for tenant_id in found.tenants:
         _remove_index(settings, tenant_id)
     for mirror in found.mirrors:
-        shutil.rmtree(mirror, ignore_errors=not mirror.exists())
+        Mirror(mirror, "").remove()
     return found
 
 

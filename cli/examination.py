@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -24,7 +25,7 @@ from registry.errors import SchemaOutdated
 from registry.schema import Alert, EmbeddingModel, Tenant
 from registry.settings import Settings
 from retrieval.encoder.identity import ModelIdentity, identify
-from retrieval.errors import RetrievalError
+from retrieval.errors import GenerationNotServed, RetrievalError
 from retrieval.index.store import GenerationRef, GenerationStore
 from retrieval.opening import open_store
 
@@ -44,6 +45,28 @@ class Finding:
     summary: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """The index, and the registry to ask again: what was served when the look began may be removed by now."""
+
+    registry: Registry
+    store: GenerationStore
+
+    def fault(self, tenant: Tenant, number: int) -> str:
+        """What keeps a generation from being opened, with every file as in its manifest; empty where nothing does.
+
+        Raises GenerationNotServed where it is no longer served.
+        """
+        try:
+            self.store.open(GenerationRef(tenant.id, number)).close()
+        except RetrievalError as error:
+            with self.registry.read() as session:
+                if generations.is_served(session, tenant.id, number):
+                    return str(error)
+            raise GenerationNotServed(f"generation {number} was published over while this looked") from error
+        return ""
+
+
 def examine(registry: Registry, settings: Settings, now: datetime) -> list[Finding]:
     """Look at everything. Raises SchemaOutdated only where nothing else can be looked at."""
     schema = _schema(registry)
@@ -55,7 +78,7 @@ def examine(registry: Registry, settings: Settings, now: datetime) -> list[Findi
         with registry.read() as session:
             found += [_model(session, settings), *_erasures(registry, settings), *_system(session, now)]
             for tenant in tenants.present(session):
-                found += _tenant(session, settings, store, tenant, now)
+                found += _tenant(session, settings, _Index(registry, store), tenant, now)
             for source in owned_sources(session, partial(index_bytes, settings), now):
                 found += _source(session, source)
     finally:
@@ -136,18 +159,18 @@ def _system(session: Session, now: datetime) -> Iterator[Finding]:
 
 
 def _tenant(
-    session: Session, settings: Settings, store: GenerationStore, tenant: Tenant, now: datetime
+    session: Session, settings: Settings, index: _Index, tenant: Tenant, now: datetime
 ) -> Iterator[Finding]:
     name = tenant.name
     seen = overview(session, tenant, settings, now)
-    yield _live(store, tenant, seen)
-    yield from _retained(session, store, tenant)
+    yield _live(index, tenant, seen)
+    yield from _retained(session, index, tenant)
     yield Finding(name, "fresh", "green" if seen.fresh else "red", seen.freshness)
     if seen.held:
         yield Finding(name, "ingestion", "red", f"held: {seen.held_reason}; holdfast resume --tenant {name}")
     if seen.held_deletions:
-        commits = plural(seen.held_deletions, "commit")
-        said = f"{commits} wait for a person: holdfast deletion list --tenant {name}"
+        waiting = f"deletions of {plural(seen.held_deletions, 'commit')} wait"
+        said = f"{waiting} for a person: holdfast deletion list --tenant {name}"
         yield Finding(name, "deletions", "red", said)
     yield from _rejected(session, tenant, now)
     yield from _quarantine(session, tenant)
@@ -156,7 +179,7 @@ def _tenant(
         yield Finding(name, "canaries", "yellow", f"unguarded: holdfast canary import FILE --tenant {name}")
 
 
-def _live(store: GenerationStore, tenant: Tenant, seen: TenantOverview) -> Finding:
+def _live(index: _Index, tenant: Tenant, seen: TenantOverview) -> Finding:
     if tenant.status != "active":
         return Finding(seen.tenant, "live", "yellow", f"the tenant is {tenant.status}")
     if seen.live_generation is None:
@@ -164,22 +187,22 @@ def _live(store: GenerationStore, tenant: Tenant, seen: TenantOverview) -> Findi
             seen.tenant, "live", "yellow", f"nothing published: holdfast ingest --tenant {seen.tenant}"
         )
     try:
-        # Opening compares every file with the manifest.
-        store.open(GenerationRef(tenant.id, seen.live_generation)).close()
-    except RetrievalError as error:
-        return Finding(seen.tenant, "live", "red", str(error))
+        fault = index.fault(tenant, seen.live_generation)
+    except GenerationNotServed as error:
+        return Finding(seen.tenant, "live", "yellow", f"{error}: look again")
+    if fault:
+        return Finding(seen.tenant, "live", "red", fault)
     counts = f"{plural(seen.documents, 'document')}, {plural(seen.chunks, 'chunk')}"
     said = f"generation {seen.live_generation}, {counts}, {size(seen.index_bytes)} on disk, files intact"
     return Finding(seen.tenant, "live", "green", said)
 
 
-def _retained(session: Session, store: GenerationStore, tenant: Tenant) -> Iterator[Finding]:
+def _retained(session: Session, index: _Index, tenant: Tenant) -> Iterator[Finding]:
     """Retained generations that could not be rolled back to: an index that does not open."""
     for generation in generations.of_tenant(session, tenant.id, ["retained"]):
-        try:
-            store.open(GenerationRef(tenant.id, generation.number)).close()
-        except RetrievalError as error:
-            yield Finding(tenant.name, "retained", "red", str(error))
+        with suppress(GenerationNotServed):
+            if fault := index.fault(tenant, generation.number):
+                yield Finding(tenant.name, "retained", "red", fault)
 
 
 def _rejected(session: Session, tenant: Tenant, now: datetime) -> Iterator[Finding]:

@@ -9,9 +9,9 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cli.dagster_instance import opened_dagster
 from cli.errors import RunFailed
 from cli.failures import INTERRUPTION, code_of
-from cli.home import prepare_dagster_home
 from pipelines.alerts.delivery import deliver_all
 from pipelines.build.progress import Progress
 from pipelines.capture.health import source_health
@@ -100,15 +100,12 @@ def _refuse_busy(lease: Lease | None, tenant: Tenant) -> None:
 def _run(
     registry: Registry, settings: Settings, tenant_id: str, progress: Progress, anew: bool
 ) -> ExecuteInProcessResult:
-    prepare_dagster_home(settings)
-    import dagster
-
     from pipelines.definitions import definitions
     from pipelines.orchestration.build_assets import REINDEX_TAG
     from pipelines.orchestration.partitions import synchronise
     from pipelines.orchestration.progress import driven_by
 
-    with dagster.DagsterInstance.get() as instance, driven_by(progress):
+    with opened_dagster(settings) as instance, driven_by(progress):
         synchronise(instance, registry)
         job = definitions.resolve_job_def("ingest")
         return job.execute_in_process(

@@ -30,7 +30,7 @@ COMMANDS = (
     ("tenant", TENANTS, "Tenants: create, list, show, suspend, erase."),
     ("key", TENANTS, "Keys of the retrieval API: create, revoke, list."),
     ("contract", TENANTS, "What a tenant is promised: show, set."),
-    ("source", TENANTS, "Where documents live: add, list, test, remove."),
+    ("source", TENANTS, "Where documents live: add, list, set, test, remove."),
     ("owner", TENANTS, "Who answers for sources: list, set, suspend."),
     ("ingest", DATA, "Bring a tenant's index up to its sources, if every check passes."),
     ("search", DATA, "Search a tenant's documents, as the API does."),

@@ -27,10 +27,11 @@ class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
 
 def configure(settings: Settings, *, spoken: bool) -> None:
     """Log at HOLDFAST_LOG_LEVEL where `spoken`; else only warnings, unless the level is DEBUG."""
-    wanted = logging.getLevelNamesMapping().get(settings.log_level.upper(), logging.INFO)
+    wanted = logging.getLevelNamesMapping()[settings.log_level]
     level = wanted if spoken or wanted == logging.DEBUG else max(wanted, logging.WARNING)
     handler = _Stderr()
     handler.setFormatter(logging.Formatter(FORMAT))
+    handler.addFilter(_is_no_interruption)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING) if level != logging.DEBUG else logging.INFO)
@@ -38,3 +39,8 @@ def configure(settings: Settings, *, spoken: bool) -> None:
     if level != logging.DEBUG:
         # What Dagster has to say of a run is in its event log, and the outcome says what became of it.
         handler.addFilter(lambda record: not record.name.startswith("dagster"))
+
+
+def _is_no_interruption(record: logging.LogRecord) -> bool:
+    """False for what a library says because Ctrl-C found it at work: the command itself tells of that."""
+    return not (record.exc_info and isinstance(record.exc_info[1], KeyboardInterrupt))

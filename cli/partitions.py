@@ -8,12 +8,8 @@ from registry.settings import Settings
 
 def synchronise_partitions(settings: Settings, registry: Registry) -> None:
     """Make Dagster's tenant partitions those of the active tenants. Takes a second: it imports Dagster."""
-    from cli.home import prepare_dagster_home
-
-    prepare_dagster_home(settings)
-    import dagster
-
+    from cli.dagster_instance import opened_dagster
     from pipelines.orchestration.partitions import synchronise
 
-    with dagster.DagsterInstance.get() as instance:
+    with opened_dagster(settings) as instance:
         synchronise(instance, registry)

@@ -23,6 +23,7 @@ def remove_source(registry: Registry, settings: Settings, source: Source) -> lis
     """Take the source from the capturer for good, then clean up at the source; gives what a person must still do.
 
     A look that is under way is waited for, for as long as a lease lasts; one that lasts longer commits nothing more.
+    Raises NotFound where it was removed meanwhile.
     """
     _take_away(registry, settings, source)
     crash_point("source:removed")
@@ -76,6 +77,7 @@ def _take_away(registry: Registry, settings: Settings, source: Source) -> None:
         waited_enough = time.monotonic() > deadline
         try:
             with registry.write() as session:
+                sources.lock(session, source.id)
                 if not waited_enough:
                     leases.acquire(session, name, holder, settings.lease_seconds, utc_now())
                 sources.remove(session, source, utc_now())

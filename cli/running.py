@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.dagster_instance import make_dagster_storage
 from cli.home import initialise, prepare_dagster_home, workspace
 from cli.ports import reachable, refuse_taken, wait_for
 from cli.supervisor import ChildSpec, Supervisor, Tell
@@ -38,6 +39,7 @@ def prepared(settings: Settings, tell: Tell, stop: threading.Event) -> Superviso
     refuse_taken(settings.host, settings.port, "the API", "--port")
     refuse_taken(settings.host, settings.dagster_port, "the Dagster web server", "--dagster-port")
     initialise(settings)
+    make_dagster_storage(settings)  # the web server and the daemon would each do so
     return Supervisor(child_specs(settings), tell, stop)
 
 

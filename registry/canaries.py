@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from registry.locking import lock_tenant
 from registry.schema import Canary, CanaryAnswer, CanaryRun
 
 
@@ -40,13 +41,15 @@ def canary_id(query: str) -> str:
 
 
 def replace(session: Session, tenant_id: str, questions: Iterable[Question], now: datetime) -> int:
-    """Put a new set of canaries in the place of the old one and give its size."""
+    """Put a new set of canaries in the place of the old one and give its size. Raises NotFound."""
+    lock_tenant(session, tenant_id)
     session.execute(delete(Canary).where(Canary.tenant_id == tenant_id))
     return merge(session, tenant_id, questions, now)
 
 
 def merge(session: Session, tenant_id: str, questions: Iterable[Question], now: datetime) -> int:
-    """Add canaries; one with the same query is replaced. Gives how many were written."""
+    """Add canaries; one with the same query is replaced. Gives how many were written. Raises NotFound."""
+    lock_tenant(session, tenant_id)
     written = {question.id: question for question in questions}
     for question in written.values():
         session.merge(
@@ -90,7 +93,8 @@ def store_run(
     details: dict[str, Any],
     now: datetime,
 ) -> CanaryRun:
-    """Record one asking with every answer."""
+    """Record one asking with every answer. Raises NotFound for a tenant that was erased."""
+    lock_tenant(session, tenant_id)
     run = CanaryRun(
         tenant_id=tenant_id,
         generation=generation,

@@ -57,15 +57,17 @@ def tenant_commits(session: Session, tenant_id: str, source_id: int, after_seq: 
     return list(session.scalars(query))
 
 
-def held_commits(session: Session, tenant_id: str) -> list[Row[TenantCommit, Source]]:
-    """Commits whose deletions wait for a person, with their sources."""
+def held_commits(
+    session: Session, tenant_id: str, *, locked: bool = False
+) -> list[Row[TenantCommit, Source]]:
+    """Commits whose deletions wait for a person, with their sources; `locked`: for whoever decides about them."""
     query = (
         select(TenantCommit, Source)
         .join(Source, Source.id == TenantCommit.source_id)
         .where(TenantCommit.scope == tenant_id, TenantCommit.hold == "held")
         .order_by(TenantCommit.source_id, TenantCommit.seq)
     )
-    return list(session.execute(query))
+    return list(session.execute(query.with_for_update(of=TenantCommit) if locked else query))
 
 
 def set_hold(

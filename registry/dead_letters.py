@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, u
 from sqlalchemy.orm import Session
 
 from registry.errors import NotFound, RegistryError
+from registry.locking import lock_tenant
 from registry.schema import (
     Change,
     DeadLetter,
@@ -214,6 +215,7 @@ def retry(
     A dropped one is tried only by name. Raises NotFound for a document that is no dead letter, RegistryError
     for one that its source could not read: only the source can mend that, and it is looked at all the time.
     """
+    lock_tenant(session, tenant_id)
     found = listed(session, tenant_id, source)
     chosen = (
         _named(found, documents)
@@ -242,6 +244,7 @@ def drop(
     source: str | None = None,
 ) -> list[Letter]:
     """Leave these versions out for good (all that wait, unless documents are named). Raises NotFound."""
+    lock_tenant(session, tenant_id)
     found = listed(session, tenant_id, source)
     chosen = _named(found, documents) if documents else [x for x in found if x.state != DROPPED]
     for letter in chosen:

@@ -28,11 +28,13 @@ class HeldCommit:
     documents: tuple[str, ...]
 
 
-def held(session: Session, tenant_id: str, source: str | None = None) -> list[HeldCommit]:
-    """What waits for a person, oldest first, source by source."""
+def held(
+    session: Session, tenant_id: str, source: str | None = None, *, locked: bool = False
+) -> list[HeldCommit]:
+    """What waits for a person, oldest first, source by source; `locked` until a decision about it is committed."""
     return [
         HeldCommit(row.Source.id, row.Source.name, row.TenantCommit, _deleted(session, row.TenantCommit))
-        for row in changelog.held_commits(session, tenant_id)
+        for row in changelog.held_commits(session, tenant_id, locked=locked)
         if source is None or row.Source.name == source
     ]
 
@@ -51,7 +53,8 @@ def decide(
     A position may be shortened to its first six characters or more. Raises NotFound for one that is not
     held, RegistryError for one that is ambiguous.
     """
-    waiting = held(session, tenant_id, source)
+    # What the source mends just now is decided already: a capture that lets it go is waited for.
+    waiting = held(session, tenant_id, source, locked=True)
     chosen = [_named(waiting, position) for position in dict.fromkeys(positions)] if positions else waiting
     for found in chosen:
         changelog.set_hold(session, tenant_id, found.source_id, [found.commit.seq], decision, by, now)

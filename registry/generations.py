@@ -91,6 +91,12 @@ def get(session: Session, tenant_id: str, number: int) -> Generation:
     return found
 
 
+def is_served(session: Session, tenant_id: str, number: int) -> bool:
+    """Whether a generation is live or retained."""
+    found = session.get(Generation, (tenant_id, number))
+    return found is not None and found.status in SERVABLE
+
+
 def live(session: Session, tenant_id: str) -> Generation | None:
     """The live generation, if there is one."""
     number = session.scalar(select(Tenant.live_generation).where(Tenant.id == tenant_id))

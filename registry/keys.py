@@ -17,6 +17,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from registry.errors import KeyRejected, NotFound, RegistryError
+from registry.locking import lock_tenant
 from registry.schema import ApiKey, Tenant
 
 Role = Literal["reader", "search"]
@@ -37,9 +38,10 @@ class NewKey:
 def create(
     session: Session, tenant_id: str, now: datetime, role: str = "reader", expires_at: datetime | None = None
 ) -> NewKey:
-    """Make a key. `reader` may read everything of its tenant, `search` may only search."""
+    """Make a key. `reader` may read everything of its tenant, `search` may only search. Raises NotFound."""
     if role not in ROLES:
         raise RegistryError(f"{role!r} is no role of a key: one of {', '.join(ROLES)}")
+    lock_tenant(session, tenant_id)
     identifier, secret = secrets.token_hex(6), secrets.token_hex(32)
     session.add(
         ApiKey(

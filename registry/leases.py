@@ -16,7 +16,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from registry.errors import LeaseHeld, LeaseLost
-from registry.locking import insert_if_absent
+from registry.locking import FOR_UPDATE, insert_if_absent
 from registry.schema import Lease
 
 
@@ -61,7 +61,7 @@ def acquire(session: Session, name: str, holder: Holder, ttl: float, now: dateti
     expires = now + timedelta(seconds=ttl)
     if insert_if_absent(session, Lease, name=name, holder=holder.encode(), token=1, expires_at=expires):
         return 1
-    lease = session.get_one(Lease, name, with_for_update=True, populate_existing=True)
+    lease = session.get_one(Lease, name, with_for_update=FOR_UPDATE, populate_existing=True)
     if lease.expires_at is not None and lease.holder != holder.encode():
         other = Holder.decode(lease.holder)
         if lease.expires_at > now and not other.is_dead():
@@ -120,7 +120,7 @@ def is_current(session: Session, name: str, token: int) -> bool:
 
     In a write transaction nobody takes it before that has ended.
     """
-    lease = session.get(Lease, name, with_for_update=True, populate_existing=True)
+    lease = session.get(Lease, name, with_for_update=FOR_UPDATE, populate_existing=True)
     return lease is not None and lease.token == token
 
 

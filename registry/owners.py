@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from registry import sources
 from registry.errors import RegistryError
 from registry.locking import insert_if_absent
 from registry.schema import Source, SuspendedOwner
@@ -46,7 +47,8 @@ def suspended(session: Session) -> dict[str, SuspendedOwner]:
 
 
 def assign(session: Session, source: Source, email: str) -> str:
-    """Make somebody the owner of a source and give the address as stored. Raises RegistryError."""
+    """Make somebody the owner of a source and give the address as stored. Raises RegistryError, NotFound."""
     found = checked(email)
+    sources.lock(session, source.id)
     session.execute(update(Source).where(Source.id == source.id).values(owner=found))
     return found

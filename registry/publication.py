@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from registry import canaries, contracts, generations, leases, verdicts
 from registry.crash_points import crash_point
 from registry.errors import PublicationRefused, RollbackRefused
-from registry.locking import lock_tenant
+from registry.locking import FOR_UPDATE, lock_tenant
 from registry.schema import Generation, Publication, Tenant
 
 
@@ -33,7 +33,7 @@ def publish(session: Session, tenant_id: str, number: int, now: datetime) -> Pub
     """
     tenant = lock_tenant(session, tenant_id)
     candidate = generations.get(session, tenant_id, number)
-    session.refresh(candidate, with_for_update=True)
+    session.refresh(candidate, with_for_update=FOR_UPDATE)
     _refuse_unless_publishable(session, tenant, candidate)
     replaced = tenant.live_generation
     _set_status(session, tenant_id, replaced, "retained")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _in_capitals(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -50,10 +55,15 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         30.0, gt=0, description="After this many seconds without a sign of life a lease may be taken over."
     )
-    host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address that the API listens on, and under `holdfast up` Dagster's web server too.",
+    )
     port: int = Field(8700, ge=1, le=65535, description="Port of the API.")
     dagster_port: int = Field(3000, ge=1, le=65535, description="Port of the Dagster web server.")
-    log_level: str = Field("INFO", description="Level of the log on stderr: DEBUG, INFO, WARNING or ERROR.")
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_in_capitals)] = Field(
+        "INFO", description="Level of the log on stderr: DEBUG, INFO, WARNING or ERROR."
+    )
     datasets: Path | None = Field(
         None, description="Folder of evaluation data sets; only the acceptance tests read it."
     )

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from registry import slots, source_rows
 from registry.errors import AlreadyExists, NotFound, RegistryError
+from registry.locking import FOR_UPDATE, lock_tenant
 from registry.schema import Source, TenantCommit
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -29,11 +30,16 @@ def add(
     consistency: str,
     now: datetime,
 ) -> Source:
-    """Record a source. The name is unique among a tenant's sources and the shared ones."""
+    """Record a source. The name is unique among a tenant's sources and the shared ones.
+
+    Raises NotFound for a tenant that was erased, AlreadyExists.
+    """
     if not NAME.fullmatch(name):
         raise RegistryError(
             f"{name!r} is no source name: letters, digits, '.', '_' and '-', at most 63 characters"
         )
+    if tenant_id is not None:
+        lock_tenant(session, tenant_id)
     clash = or_(Source.tenant_id == tenant_id, Source.tenant_id.is_(None)) if tenant_id else true()
     if session.scalar(select(Source.id).where(Source.name == name, Source.removed_at.is_(None), clash)):
         raise AlreadyExists(f"there is a source {name!r} already: remove it first or choose another name")
@@ -108,15 +114,25 @@ def capturable(session: Session, tenant_id: str) -> list[Source]:
     return list(session.scalars(query))
 
 
+def lock(session: Session, source_id: int) -> Source:
+    """The source as it is now, kept from other writers until this transaction ends. Raises NotFound once removed."""
+    found = session.get_one(Source, source_id, with_for_update=FOR_UPDATE, populate_existing=True)
+    if found.removed_at is not None:
+        raise NotFound(f"source {found.name} was removed meanwhile: see `holdfast source list`")
+    return found
+
+
 def remove(session: Session, source: Source, now: datetime) -> None:
-    """Stop a source: its documents are hidden at once and leave with the next generation."""
+    """Stop a source: its documents are hidden at once and leave with the next generation. Raises NotFound."""
+    lock(session, source.id)
     session.execute(update(Source).where(Source.id == source.id).values(removed_at=now))
     source_rows.forget_all(session, source.id)
     slots.forget(session, source.id)
 
 
 def change_options(session: Session, source: Source, options: Mapping[str, str]) -> None:
-    """Put these options in place of a source's."""
+    """Put these options in place of a source's. Raises NotFound for one that was removed."""
+    lock(session, source.id)
     session.execute(update(Source).where(Source.id == source.id).values(options=dict(options)))
 
 

@@ -49,6 +49,7 @@ from registry.schema import (
 )
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_SHARED = and_(Source.tenant_id.is_(None), Source.removed_at.is_(None))
 LONGEST_LABEL = 79  # what a scope of 80 characters leaves beside the question mark
 
 
@@ -60,7 +61,7 @@ def create(session: Session, name: str, now: datetime, contract: Contract | None
         )
     taken = or_(and_(Tenant.name == name, Tenant.status != "erased"), Tenant.id == name)
     if session.scalar(select(Tenant.id).where(taken)):
-        raise AlreadyExists(f"tenant {name!r} exists already, or did: ids are not given again")
+        raise AlreadyExists(f"tenant {name!r} exists already, or one had that id: choose another name")
     tenant = Tenant(id=f"{name}-{secrets.token_hex(4)}", name=name, status="active", created_at=now)
     session.add(tenant)
     try:
@@ -95,7 +96,7 @@ def find_active(session: Session, name_or_id: str) -> Tenant:
 def require_active(session: Session, tenant_id: str) -> None:
     """Within a write transaction: nothing is written for a tenant that was suspended or erased meanwhile.
 
-    Raises TenantSuspended.
+    Raises TenantSuspended, NotFound.
     """
     tenant = lock_tenant(session, tenant_id)
     if tenant.status != "active":
@@ -120,7 +121,11 @@ def is_erased(session: Session, label: str) -> bool:
 
 
 def suspend(session: Session, tenant: Tenant, suspended: bool) -> None:
-    """Stop (or resume) everything of a tenant: searches, runs, captures into it go on being recorded."""
+    """Stop (or resume) everything of a tenant: searches, runs, captures into it go on being recorded.
+
+    Raises NotFound for one that was erased meanwhile: it must not come back.
+    """
+    lock_tenant(session, tenant.id)
     session.execute(
         update(Tenant).where(Tenant.id == tenant.id).values(status="suspended" if suspended else "active")
     )
@@ -130,9 +135,14 @@ def erase(session: Session, tenant: Tenant) -> None:
     """Remove every row that holds anything of the tenant's; the id stays taken, the name is free again.
 
     A capture or a run under way loses its lease. The caller removes the index folder once this is committed.
+    Raises NotFound where another erasure was faster.
     """
+    # Sources before the tenant, as a capture locks them: what a capture is appending of this tenant goes as well.
+    _lock_sources(session, tenant.id)
     lock_tenant(session, tenant.id)
-    own = list(session.scalars(select(Source.id).where(Source.tenant_id == tenant.id).with_for_update()))
+    own = list(
+        session.scalars(select(Source.id).where(Source.tenant_id == tenant.id))
+    )  # none is added from now on
     for source_id in own:
         leases.bar(session, leases.capture_lease(source_id))
     session.execute(delete(Lease).where(Lease.name == leases.ingest_lease(tenant.id)))
@@ -160,6 +170,12 @@ def erase(session: Session, tenant: Tenant) -> None:
     crash_point("erase:before-commit")
 
 
+def _lock_sources(session: Session, tenant_id: str) -> None:
+    """Let captures that may hold anything of a tenant end, and none begin."""
+    query = select(Source.id).where(or_(Source.tenant_id == tenant_id, _SHARED)).order_by(Source.id)
+    session.execute(query.with_for_update(key_share=True))
+
+
 def _blank_sources(session: Session, ids: list[int], removed_at: datetime) -> None:
     # The empty rows stay, so that no later source is given their ids and finds what these left in a cache.
     session.execute(
@@ -181,8 +197,7 @@ def waiting_scope(label: str) -> str:
 
 def _claim_waiting(session: Session, tenant: Tenant) -> None:
     # A capture of a shared source that began without this tenant must end before its rows are claimed.
-    shared = select(Source.id).where(Source.tenant_id.is_(None), Source.removed_at.is_(None))
-    session.execute(shared.order_by(Source.id).with_for_update())
+    session.execute(select(Source.id).where(_SHARED).order_by(Source.id).with_for_update(key_share=True))
     waiting = waiting_scope(tenant.name)
     for table in (Change, TenantCommit, Content, Head, SourceRow):
         session.execute(update(table).where(table.scope == waiting).values(scope=tenant.id))
@@ -194,8 +209,7 @@ def _claim_dropped(session: Session, tenant: Tenant) -> None:
     namesake = select(Tenant.id).where(Tenant.name == tenant.name, Tenant.status == "erased").limit(1)
     if session.scalar(namesake) is None:
         return
-    shared = select(Source.id).where(Source.tenant_id.is_(None), Source.removed_at.is_(None))
-    ids = list(session.scalars(shared.order_by(Source.id)))
+    ids = list(session.scalars(select(Source.id).where(_SHARED).order_by(Source.id)))
     session.execute(update(Source).where(Source.id.in_(ids)).values(position=None))
     for source_id in ids:
         leases.revoke(session, leases.capture_lease(source_id))

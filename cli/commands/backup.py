@@ -13,11 +13,17 @@ from cli.logs import configure
 from cli.opening import opened_registry, settings
 from cli.options import Json, single
 from cli.output import console, note, show, warn
+from gateway_client.settings import gateway_settings
+from gateway_client.store.opening import is_there
 
 app = single()
 ELSEWHERE = (
     "the registry is on a database server and is NOT in this backup: back it up with the server's own tools "
     "(pg_dump); an index that one of the two lacks is made again by `holdfast rebuild`"
+)
+LEDGER = (
+    "the ledger of model calls, with its budgets and pauses, is NOT in this backup: docs/operations.md says how to "
+    "copy it"
 )
 
 
@@ -29,7 +35,8 @@ def backup(
     """Copy the registry at one instant, and every live and retained index, to a new folder.
 
     Nothing has to be stopped. The copy is verified and on disk before it gets its name: what a kill leaves
-    is no backup. Not in it: Dagster's run history, logs, mirrors of repositories (fetched again).
+    is no backup. Not in it: the ledger of model calls with its budgets, Dagster's run history, logs, mirrors of
+    repositories (fetched again).
     """
     found = settings()
     configure(found, spoken=False)
@@ -48,4 +55,6 @@ def backup(
 
     if made.registry != "copied":
         warn(ELSEWHERE)
+    if is_there(gateway_settings().store):
+        warn(LEDGER)
     show(as_json, asdict(made), render)

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy.orm import Session
 
+from canaries.asking import known_documents
 from canaries.daily import DailyResult, ask_today
 from canaries.importing import read_canaries
 from cli.failures import REFUSED
@@ -15,10 +17,11 @@ from cli.formatting import plural, status, table
 from cli.logs import configure
 from cli.opening import opened_registry, settings
 from cli.options import Json, TenantOption, commands
-from cli.output import console, note, show
+from cli.output import console, note, show, warn
 from cli.red_canaries import print_red_canaries
 from pipelines.alerts.delivery import deliver_all
-from registry import canaries, tenants
+from registry import canaries, generations, tenants
+from registry.canaries import Question
 from registry.clock import utc_now
 from retrieval.opening import open_retrieval
 
@@ -47,9 +50,30 @@ def import_canaries(
         write = canaries.replace if replace else canaries.merge
         written = write(session, owner.id, questions, utc_now())
         total = len(canaries.of_tenant(session, owner.id))
-    document = {"tenant": owner.name, "imported": written, "canaries": total, "replaced": replace}
+        absent = _absent(session, owner.id, questions)
+    if absent:
+        warn(
+            f"{len(absent)} of them ask for documents that are not served now, such as {absent[0]!r}: "
+            f"holdfast document list --tenant {owner.name} shows the keys"
+        )
+    document = {
+        "tenant": owner.name,
+        "imported": written,
+        "canaries": total,
+        "replaced": replace,
+        "absent": absent,
+    }
     said = f"{plural(written, 'canary').replace('canarys', 'canaries')} imported, {total} in all"
     show(as_json, document, lambda: console().print(f"[bold]{owner.name}[/bold]: {said}"))
+
+
+def _absent(session: Session, tenant_id: str, questions: list[Question]) -> list[str]:
+    """A document of each canary that has none in the live generation, and none that was deleted."""
+    live = generations.live(session, tenant_id)
+    if live is None:
+        return []
+    known = known_documents(session, tenant_id, live.number)
+    return [q.relevant[0] for q in questions if known.of(q) and not known.is_covered(q)]
 
 
 @app.command("list")

@@ -18,10 +18,13 @@ from cli.output import console, note, show
 from cli.stopping import stopped_by_signals
 from pipelines.capture.capturer import Captured, Capturer
 from pipelines.capture.continuous import ContinuousCapture
+from registry import sources, tenants
+from registry.database import Registry
 from registry.settings import Settings
 
 app = single()
 log = logging.getLogger("holdfast.capture")
+SHARED = "(shared)"
 
 
 @app.command()
@@ -37,19 +40,24 @@ def capture(
     with opened_registry(found) as registry:
         capturer = Capturer(registry, mirrors(found), found.lease_seconds)
         if once:
-            _once(capturer, as_json)
+            _once(registry, capturer, as_json)
             return
         with stopped_by_signals() as stop:
             totals = _again_and_again(capturer, found, stop)
     show(as_json, totals, lambda: note(f"captured {plural(totals['commits'], 'commit')}"))
 
 
-def _once(capturer: Capturer, as_json: bool) -> None:
-    captured = capturer.catch_up_all()
+def _once(registry: Registry, capturer: Capturer, as_json: bool) -> None:
+    with registry.read() as session:
+        names = {tenant.id: tenant.name for tenant in tenants.present(session)}
+        found = [(source.id, names.get(source.tenant_id or "")) for source in sources.present(session)]
+    # A source's name is its tenant's: several tenants may have one of the same name.
+    captured = [(tenant, capturer.catch_up(source)) for source, tenant in found]
 
     def render() -> None:
         columns = (
             "source",
+            "tenant",
             "state",
             "#commits",
             "#upserts",
@@ -58,20 +66,20 @@ def _once(capturer: Capturer, as_json: bool) -> None:
             "#held",
             "?position",
         )
-        console().print(table(columns, [_line(one) for one in captured]) if captured else "no sources yet")
-        for one in captured:
+        console().print(table(columns, [_line(*pair) for pair in captured]) if captured else "no sources yet")
+        for tenant, one in captured:
             if one.error:
-                note(f"{one.source}: {one.error}", "red")
+                note(f"{tenant or SHARED}: {one.source}: {one.error}", "red")
 
-    show(as_json, [asdict(one) for one in captured], render)
-    if any(one.error for one in captured):
+    show(as_json, [{**asdict(one), "tenant": tenant} for tenant, one in captured], render)
+    if any(one.error for _, one in captured):
         raise typer.Exit(REFUSED)
 
 
-def _line(one: Captured) -> tuple[object, ...]:
+def _line(tenant: str | None, one: Captured) -> tuple[object, ...]:
     state = status("failing" if one.error else "busy elsewhere" if one.busy else "healthy")
     counts = (one.commits, one.upserts, one.deletes, one.unreadable, len(one.held))
-    return (one.source, state, *counts, short(one.position) if one.position else None)
+    return (one.source, tenant or SHARED, state, *counts, short(one.position) if one.position else None)
 
 
 def _again_and_again(capturer: Capturer, settings: Settings, stop: threading.Event) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from registry import contracts, tenants
 from registry.clock import utc_now
 from registry.contract import Contract, LaneBudget
 from registry.errors import InvalidContract
+from registry.locking import lock_tenant
 
 app = commands("What a tenant is promised, and what the checks hold its index to.")
 
@@ -84,7 +85,7 @@ def set_contract(
     values = merged(from_file(file) if file else {}, from_pairs(pairs or []))
     _refuse_unknown_names(values)
     with opened_registry() as registry, registry.write() as session:
-        found = tenants.find(session, tenant)
+        found = lock_tenant(session, tenants.find(session, tenant).id)
         before = contracts.current(session, found.id)
         contract = before.changed(merged(before.model_dump(mode="json"), values))
         apply_budgets(

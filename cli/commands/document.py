@@ -137,7 +137,16 @@ def history(key: Key, tenant: TenantOption, source: SourceOption = None, as_json
         found = documents.history(session, tenants.find(session, tenant).id, key, source)
 
     def render() -> None:
-        columns = ("committed", "position", "change", "version", "~in generations", "?#bytes", "?~title")
+        columns = (
+            "source",
+            "committed",
+            "position",
+            "change",
+            "version",
+            "~in generations",
+            "?#bytes",
+            "?~title",
+        )
         console().print(table(columns, [_history_line(version) for version in found]))
 
     show(as_json, [_history(version) for version in found], render)
@@ -148,7 +157,16 @@ def _history_line(version: Version) -> tuple[object, ...]:
     op = "moved away" if change.moved else change.op
     position = short(version.commit.position)
     name = version_of(change.fingerprint) if change.fingerprint else None
-    return (version.commit.committed_at, position, op, name, shown_in, change.size, change.title)
+    return (
+        version.source,
+        version.commit.committed_at,
+        position,
+        op,
+        name,
+        shown_in,
+        change.size,
+        change.title,
+    )
 
 
 def _history(version: Version) -> dict[str, Any]:

@@ -109,7 +109,8 @@ def _print_refused(outcome: dict[str, Any]) -> None:
     note("What was live goes on serving. Change what the check is about, then ingest again:")
     note("the documents at their source,")
     note(
-        f"the canaries:  holdfast canary list --tenant {tenant}, holdfast canary import FILE --tenant {tenant}"
+        f"the canaries:  holdfast canary list --tenant {tenant}, holdfast canary import FILE --tenant {tenant} "
+        "(--replace: in the place of all)"
     )
     note(f"the contract:  holdfast contract set --tenant {tenant} KEY=VALUE")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from cli.options import Json, single
 from cli.output import console, note, print_document
@@ -122,6 +123,9 @@ def settings_of(config: Path | None, options: dict[str, Any]) -> Settings:
     """The file's settings with the options on top. Raises typer.BadParameter."""
     try:
         return changed(read(config) if config else Settings(), options)
+    except ValidationError as wrong:
+        flaws = (f"{'.'.join(map(str, flaw['loc']))}: {flaw['msg']}" for flaw in wrong.errors())
+        raise typer.BadParameter("; ".join(flaws)) from wrong
     except (ValueError, OSError) as wrong:
         raise typer.BadParameter(str(wrong)) from wrong
 

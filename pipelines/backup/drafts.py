@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from pipelines.errors import BackupRefused
-from retrieval.index.edge.files import copy_tree, sync, sync_tree
+from retrieval.index.edge.files import copy_tree, remove_tree, sync, sync_tree
 
 
 def is_vacant(place: Path) -> bool:
@@ -67,4 +67,4 @@ def _discard_dead(place: Path) -> None:
     for found in place.parent.glob(f"{_prefix(place)}*"):
         number = found.name.removeprefix(_prefix(place))
         if number.isdecimal() and (int(number) == os.getpid() or not psutil.pid_exists(int(number))):
-            shutil.rmtree(found)
+            remove_tree(found)  # another process may be at it

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +19,12 @@ from registry.clock import Clock
 from registry.crash_points import crash_point
 from registry.database import Registry
 from registry.schema import Generation
-from retrieval.errors import IndexUnavailable
+from retrieval.errors import IndexUnavailable, RetrievalError
 from retrieval.index.edge.files import allocated_bytes, copy_tree
 from retrieval.index.edge.layout import Layout
 from retrieval.index.edge.room import disk_errors
 from retrieval.index.edge.store import EdgeGenerationStore
+from retrieval.index.store import GenerationRef
 
 TRIES = 5
 
@@ -110,12 +113,23 @@ def _copy_index(origin: Path, target: Path, served: list[CopiedGeneration]) -> N
     source, copied = EdgeGenerationStore(origin, 1), EdgeGenerationStore(target, 1)
     try:
         for generation in served:
-            with source.open(generation.ref):  # verified, and kept from being removed meanwhile
+            # Verified, and kept from being removed meanwhile: but not by an erasure.
+            with source.open(generation.ref), _unless_erased(source, generation.ref):
                 place = Layout(target).generation(generation.ref)
                 place.parent.mkdir(exist_ok=True)
                 copy_tree(Layout(origin).generation(generation.ref), place)
-            crash_point("backup:generation-copied")
-            copied.open(generation.ref).close()
+                crash_point("backup:generation-copied")
+                copied.open(generation.ref).close()
     finally:
         source.close()
         copied.close()
+
+
+@contextmanager
+def _unless_erased(store: EdgeGenerationStore, ref: GenerationRef) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RetrievalError) as error:
+        if ref.number in store.generations(ref.tenant):
+            raise
+        raise IndexUnavailable(f"{ref} was erased while it was copied") from error

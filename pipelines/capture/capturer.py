@@ -26,6 +26,7 @@ from registry.clock import Clock, utc_now
 from registry.crash_points import crash_point
 from registry.database import Registry
 from registry.errors import LeaseHeld, LeaseLost
+from registry.locking import FOR_UPDATE
 from registry.schema import Source, SourceCommit
 
 log = logging.getLogger("holdfast.capture")
@@ -123,8 +124,8 @@ class Capturer:
     def _note_failure(self, source: Source, captured: Captured, token: int, error: SourceError) -> None:
         log.warning("source %s cannot be read: %s", source.name, error)
         with self._registry.write() as session:
-            self._fence(session, source.id, token)
             sources.record_failure(session, source.id, self._clock(), str(error))
+            self._fence(session, source.id, token)
         captured.error = str(error)
         crash_point("capture:failure-recorded")
         if not isinstance(error, SourceUnavailable):
@@ -154,8 +155,8 @@ class Capturer:
                 session.rollback()
         if captured.commits or self._look_is_news(source):
             with self._registry.write() as session:
-                self._fence(session, source.id, token)
                 sources.record_look(session, source.id, self._clock(), known_up_to)
+                self._fence(session, source.id, token)
             crash_point("capture:look-recorded")
             self._record_slot(source.id, opened, token)
 
@@ -174,7 +175,6 @@ class Capturer:
             return
         health = opened.slot_health()
         with self._registry.write() as session:
-            self._fence(session, source_id, token)
             if health is None:
                 slots.forget(session, source_id)
             else:
@@ -183,6 +183,7 @@ class Capturer:
                     retained_bytes=health.retained_bytes, safe_bytes=health.safe_wal_size,
                     limit_bytes=health.limit_bytes, oldest=health.oldest,
                 )  # fmt: skip
+            self._fence(session, source_id, token)
         crash_point("capture:slot-recorded")
 
     def _append(
@@ -190,7 +191,7 @@ class Capturer:
     ) -> None:
         now = self._clock()
         with self._registry.write() as session:
-            source = session.get_one(Source, read.id, with_for_update=True)
+            source = session.get_one(Source, read.id, with_for_update=FOR_UPDATE)
             appended = append_commit(session, source, commit, now)
             if appended is not None:
                 captured.held += self._hold(session, source, appended)
@@ -208,7 +209,10 @@ class Capturer:
             captured.unreadable += appended.unreadable
 
     def _fence(self, session: Session, source_id: int, token: int) -> None:
-        """Keep the lease, in the transaction that relies on it. Raises LeaseLost."""
+        """Keep the lease, in the transaction that relies on it and as its last step: sources are locked before leases.
+
+        Raises LeaseLost.
+        """
         leases.renew(session, leases.capture_lease(source_id), token, self._ttl, self._clock())
 
     def _hold(self, session: Session, source: Source, appended: Appended) -> list[int]:

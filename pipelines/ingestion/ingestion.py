@@ -27,7 +27,7 @@ from pipelines.errors import IngestBusy, IngestRefused
 from pipelines.ingestion.build import build_candidate
 from pipelines.ingestion.builder import Builder
 from pipelines.ingestion.outcome import Outcome
-from pipelines.ingestion.retention import remove_unserved
+from pipelines.ingestion.retention import remove_if_erased, remove_unserved
 from pipelines.lease_keeping import kept
 from pipelines.pin.pins import longest_wait
 from registry import canaries, contracts, generations, leases, publication, tenants, verdicts
@@ -184,6 +184,7 @@ class Ingestion:
             tenant = tenants.find_active(session, tenant_id)
         try:
             with self.registry.write() as session:
+                tenants.require_active(session, tenant_id)
                 token = leases.acquire(session, name, holder, self.settings.lease_seconds, self.clock())
         except LeaseHeld as error:
             raise IngestBusy(f"another ingest of tenant {tenant.name} is running: {error}") from error
@@ -195,12 +196,13 @@ class Ingestion:
     def _unless_gone(self, tenant_id: str) -> Iterator[None]:
         """What fails because its tenant was erased or suspended meanwhile fails for that reason.
 
-        Rows and files go while they are read: that may show as anything.
+        Rows and files go while they are read: that may show as anything. A folder made since goes as well.
         """
         try:
             yield
         except Exception:
             with self.registry.read() as session:
+                remove_if_erased(session, self.store, tenant_id)
                 tenants.find_active(session, tenant_id)
             raise
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -19,13 +19,14 @@ from pipelines.build.fence import Fence
 from pipelines.build.progress import Progress, Silent
 from pipelines.build.staging import fill, spec_of
 from pipelines.errors import IngestBusy, IngestRefused
+from pipelines.ingestion.retention import remove_if_erased
 from pipelines.lease_keeping import kept
 from registry import generations, leases, models, tenants
 from registry.clock import Clock
 from registry.crash_points import crash_point
 from registry.database import Registry
 from registry.errors import LeaseHeld
-from registry.schema import Generation
+from registry.schema import Generation, Tenant
 from retrieval.errors import IndexCorrupt, IndexUnavailable
 from retrieval.index.store import GenerationRef, GenerationStore
 
@@ -59,21 +60,20 @@ def rebuild(
     """
     with registry.read() as session:
         tenant = tenants.find_active(session, tenant_id)
-        served = generations.of_tenant(session, tenant.id, generations.SERVABLE)
-    chosen = _chosen(served, tenant.name, number)
-    faults = {generation.number: fault(store, generation) for generation in chosen}
-    if not any(faults.values()):
+    chosen = _chosen(registry, tenant, number)
+    if not any(fault(store, generation) for generation in chosen):
         # A rebuild that was killed at its end left what it displaced; a run that is under way removes it itself.
-        with suppress(IngestBusy), _leased(registry, tenant.id, tenant.name, lease_seconds, clock):
+        with suppress(IngestBusy), _leased(registry, store, tenant, lease_seconds, clock):
             store.discard_stages(tenant.id)
         return [_intact(generation) for generation in chosen]
-    with _leased(registry, tenant.id, tenant.name, lease_seconds, clock) as fence:
+    with _leased(registry, store, tenant, lease_seconds, clock) as fence:
         store.discard_stages(tenant.id)
+        # Looked at again where nobody publishes: what could not be opened may have been retired, or rebuilt.
         done = [
-            _rebuilt(registry, store, fence, generation, faults[generation.number], progress or Silent())
-            if faults[generation.number]
+            _rebuilt(registry, store, fence, generation, wrong, progress or Silent())
+            if (wrong := fault(store, generation))
             else _intact(generation)
-            for generation in chosen
+            for generation in _chosen(registry, tenant, number)
         ]
         store.discard_stages(tenant.id)
     return done
@@ -92,12 +92,15 @@ def fault(store: GenerationStore, generation: Generation) -> str:
         return str(error)
 
 
-def _chosen(served: Sequence[Generation], tenant: str, number: int | None) -> list[Generation]:
+def _chosen(registry: Registry, tenant: Tenant, number: int | None) -> list[Generation]:
+    with registry.read() as session:
+        tenants.find_active(session, tenant.id)
+        served = generations.of_tenant(session, tenant.id, generations.SERVABLE)
     chosen = [generation for generation in served if number in (None, generation.number)]
     if number is not None and not chosen:
         kept_numbers = ", ".join(str(generation.number) for generation in served) or "none"
         raise IngestRefused(
-            f"generation {number} of tenant {tenant} is neither live nor retained: served are {kept_numbers}"
+            f"generation {number} of tenant {tenant.name} is neither live nor retained: served are {kept_numbers}"
         )
     return chosen
 
@@ -138,18 +141,28 @@ def _refuse_unserved(session: Session, generation: Generation) -> None:
 
 
 @contextmanager
-def _leased(registry: Registry, tenant_id: str, name: str, seconds: float, clock: Clock) -> Iterator[Fence]:
-    lease = leases.ingest_lease(tenant_id)
+def _leased(
+    registry: Registry, store: GenerationStore, tenant: Tenant, seconds: float, clock: Clock
+) -> Iterator[Fence]:
+    lease = leases.ingest_lease(tenant.id)
     holder = leases.Holder.current(f"rebuild-{uuid.uuid4().hex[:8]}")
     try:
         with registry.write() as session:
+            tenants.require_active(session, tenant.id)
             token = leases.acquire(session, lease, holder, seconds, clock())
     except LeaseHeld as error:
-        raise IngestBusy(f"tenant {name} is being ingested: wait for that and try again ({error})") from error
+        raise IngestBusy(
+            f"tenant {tenant.name} is being ingested: wait for that and try again ({error})"
+        ) from error
     crash_point("rebuild:lease-taken")
     try:
         with kept(registry, lease, token, seconds, clock):
-            yield Fence(tenant_id, token)
+            yield Fence(tenant.id, token)
+    except Exception:
+        with registry.read() as session:
+            remove_if_erased(session, store, tenant.id)
+            tenants.find_active(session, tenant.id)
+        raise
     finally:
         with registry.write() as session:
             leases.release(session, lease, token)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from registry import generations
+from registry import generations, tenants
 from registry.clock import Clock
 from registry.crash_points import crash_point
 from registry.database import Registry
@@ -24,6 +24,12 @@ def remove_unserved(registry: Registry, store: GenerationStore, tenant_id: str, 
     with registry.read() as session:
         wanted = _removable(session, store, tenant_id)
     return [number for number in wanted if _remove(registry, store, tenant_id, number, clock)]
+
+
+def remove_if_erased(session: Session, store: GenerationStore, tenant_id: str) -> None:
+    """Remove what a run wrote of a tenant after an erasure had removed its files: nobody else would look for it."""
+    if tenants.is_erased(session, tenant_id):
+        store.erase(tenant_id)
 
 
 def _removable(session: Session, store: GenerationStore, tenant_id: str) -> list[int]:

@@ -17,7 +17,7 @@ def run_requests(parts: Ingestion, most: int | None = None) -> list[dg.RunReques
     if not due:
         return requests
     with parts.registry.write() as session:
-        for one in due:
+        for one in sorted(due, key=lambda one: one.tenant_id):  # tenants are locked in this order
             if len(requests) == most:
                 break
             key = runs.next_run_key(session, one.tenant_id, one.identity, parts.clock())

@@ -63,6 +63,7 @@ def report(parts: Ingestion, tenant_id: str, captured: list[Captured]) -> dg.Mat
                 check_name="source_healthy",
                 passed=all(source.healthy for source in health) and not too_many,
                 severity=dg.AssetCheckSeverity.ERROR,
+                description=_health_in_words(health, too_many),
                 metadata={source.name: source.summary for source in health}
                 | {f"quarantined_share/{found.source}": found.share for found in quarantined},
             ),
@@ -70,10 +71,24 @@ def report(parts: Ingestion, tenant_id: str, captured: list[Captured]) -> dg.Mat
                 check_name="deletions_expected",
                 passed=not held,
                 severity=dg.AssetCheckSeverity.ERROR,
+                description=f"deletions of {len(held)} commits wait: `holdfast deletion list`"
+                if held
+                else None,
                 metadata={"held_commits": len(held), "positions": ", ".join(positions[:20])},
             ),
         ],
     )
+
+
+def _health_in_words(health: list[SourceHealth], too_many: dict[str, float]) -> str:
+    """What is wrong and where to look, or that nothing is."""
+    wrong = [f"{source.name}: {source.summary}" for source in health if not source.healthy]
+    wrong += [_quarantined(source, share) for source, share in too_many.items()]
+    return "; ".join(wrong) or "every source was read at its last look"
+
+
+def _quarantined(source: str, share: float) -> str:
+    return f"{share:.0%} of the documents of source {source} are in quarantine: `holdfast deadletter list`"
 
 
 def _metadata(captured: list[Captured], health: list[SourceHealth]) -> dict[str, Any]:
@@ -107,7 +122,7 @@ def _alert_quarantine(parts: Ingestion, tenant_id: str, too_many: dict[str, floa
                 session,
                 tenant_id,
                 "too_many_in_quarantine",
-                f"{share:.0%} of the documents of source {source} are in quarantine: `holdfast deadletter list`",
+                _quarantined(source, share),
                 {"source": source, "generation": live.number if live else 0},
                 parts.clock(),
             )

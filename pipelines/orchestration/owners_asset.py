@@ -93,9 +93,9 @@ def _name(source: OwnedSource) -> str:
 
 def _alert(parts: Ingestion, orphaned: list[OwnedSource]) -> None:
     """Tell once for each reason; a shared source has no tenant whose channel could be told."""
-    with parts.registry.write() as session:
-        for source in orphaned:
-            if source.tenant_id is not None:
-                details = {"source": source.name, "reasons": sorted(source.reasons)}
-                text = f"source {source.name} is orphaned ({', '.join(sorted(source.reasons))}): `holdfast owner list`"
+    for source in orphaned:
+        if source.tenant_id is not None:
+            details = {"source": source.name, "reasons": sorted(source.reasons)}
+            text = f"source {source.name} is orphaned ({', '.join(sorted(source.reasons))}): `holdfast owner list`"
+            with parts.registry.write() as session:
                 alerts.raise_alert(session, source.tenant_id, "source_orphaned", text, details, parts.clock())

@@ -55,8 +55,9 @@ def _only_judged_again(parts: Ingestion, run: str) -> bool:
 def _live(parts: Ingestion, tenant_id: str, *, replaced: int, retired: int) -> dg.MaterializeResult[None]:
     with parts.registry.read() as session:
         live = generations.live(session, tenant_id)
+        assert live is not None
+        positions = generations.positions(session, tenant_id, live.number)
         quarantined = quarantine(session, tenant_id)
-    assert live is not None
     return dg.MaterializeResult(
         metadata={
             "generation": live.number,
@@ -65,6 +66,7 @@ def _live(parts: Ingestion, tenant_id: str, *, replaced: int, retired: int) -> d
             "documents": live.documents,
             "quarantined": live.quarantined,
             "chunks": live.chunks,
+            **{f"position/{source}": position for source, position in positions.items()},
             **quarantine_metadata(quarantined),
         }
     )

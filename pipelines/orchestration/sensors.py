@@ -44,12 +44,12 @@ def deliver_alerts(
     failed = context.instance.get_run_records(
         dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since), limit=100
     )
-    with parts.registry.write() as session:
-        for record in failed:
-            tenant_id = record.dagster_run.tags.get("dagster/partition", "")
-            run = record.dagster_run
-            if tenant_id:
-                text = f"run {run.run_id} of {run.job_name} for tenant {tenant_id} failed"
+    for record in failed:
+        tenant_id = record.dagster_run.tags.get("dagster/partition", "")
+        run = record.dagster_run
+        if tenant_id:
+            text = f"run {run.run_id} of {run.job_name} for tenant {tenant_id} failed"
+            with parts.registry.write() as session:
                 alerts.raise_alert(session, tenant_id, "run_failed", text, {"run": run.run_id}, now)
     delivered = deliver_all(parts.registry, parts.clock)
     context.update_cursor(str(now.timestamp()))

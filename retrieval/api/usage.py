@@ -39,7 +39,7 @@ class Usage:
         if not due:
             return
         with self._registry.write() as session:
-            for tenant_id, at in due.items():
+            for tenant_id, at in sorted(due.items()):  # as whoever else locks several tenants
                 session.execute(update(Tenant).where(Tenant.id == tenant_id).values(last_query_at=at))
         self._written.update(due)
 

@@ -61,10 +61,12 @@ class Searcher:
         What was deleted since is left out. Raises NothingPublished, GenerationNotServed, FloorUnmet,
         TenantSuspended, InvalidQuery for a filter, and what opening an index raises.
         """
-        started = time.perf_counter()
-        with self._registry.read() as session:
-            snapshot = take(session, tenant_id, as_of, candidate)
-        return self._answer(snapshot, query, started)
+
+        def snapshot() -> Snapshot:
+            with self._registry.read() as session:
+                return take(session, tenant_id, as_of, candidate)
+
+        return self._answered(snapshot, query)
 
     def search_served(
         self, who: Callable[[Session], Tenant], query: SearchQuery, serving: Serving, as_of: int | None = None
@@ -74,14 +76,15 @@ class Searcher:
         `who` looks and the snapshot is taken in one read: a key that is revoked, a tenant that is suspended
         and a document that is deleted before that read are so for this answer.
         """
+        return self._answered(partial(self._snapshot, who, serving, as_of), query)
+
+    def _answered(self, snapshot: Callable[[], Snapshot], query: SearchQuery) -> Answer:
         started = time.perf_counter()
         try:
-            return self._answer(self._snapshot(who, serving, as_of), query, started)
+            return self._answer(snapshot(), query, started)
         except IndexUnavailable:
-            if as_of is not None:
-                raise
-            # Retired and removed between the snapshot and the opening: the pointer moved on.
-            return self._answer(self._snapshot(who, serving, as_of), query, started)
+            # Retired and removed between the snapshot and the opening: the pointer moved on, and a new one says so.
+            return self._answer(snapshot(), query, started)
 
     def _snapshot(self, who: Callable[[Session], Tenant], serving: Serving, as_of: int | None) -> Snapshot:
         switched: int | None = None

@@ -51,7 +51,8 @@ class Log:
         at = START + timedelta(minutes=self.commits)
         commit = Commit(position or f"p{self.commits}", at, iter(changes), snapshot, {"n": self.commits})
         with self.registry.write() as session:
-            return append_commit(session, session.get_one(Source, self.source), commit, at)
+            source = session.get_one(Source, self.source, with_for_update=True)  # as the capturer does
+            return append_commit(session, source, commit, at)
 
     def row(self) -> Source:
         with self.registry.read() as session:

@@ -53,6 +53,15 @@ def test_every_setting_that_is_named_anywhere_exists() -> None:
     assert named - set(actual_settings()) - set(ELSEWHERE) == set()
 
 
+def test_every_metric_is_documented() -> None:
+    from retrieval.api import metrics
+
+    named = re.findall(r"`(holdfast_\w+|_\w+)`", (ROOT / "docs/operations.md").read_text())
+    families = (metrics.BY_TENANT, metrics.BY_SOURCE, metrics.BY_LETTER, metrics.BY_BUILD)
+    gauges = {f"holdfast_{name}" for family in families for name in family}
+    assert [gauge for gauge in sorted(gauges) if not any(gauge.endswith(name) for name in named)] == []
+
+
 def code_lines(text: str) -> Iterator[str]:
     """Lines of fenced blocks, and inline code."""
     for number, part in enumerate(re.split(r"^```.*$", text, flags=re.MULTILINE)):

@@ -28,7 +28,7 @@ class Blobs:
         size = self._ask("contents", blob)
         content = self._output.read(size)
         if len(content) != size or self._output.read(1) != b"\n":
-            raise failure(self._stderr)
+            raise failure(self._stderr, self._process.poll())
         return content
 
     def close(self) -> None:
@@ -47,12 +47,12 @@ class Blobs:
             self._process.stdin.write(f"{question} {blob}\n".encode())
             self._process.stdin.flush()
         except BrokenPipeError as error:
-            raise failure(self._stderr) from error
+            raise failure(self._stderr, self._process.poll()) from error
         answer = self._output.readline().split()
         if len(answer) == 3 and answer[1] == b"blob":
             return int(answer[2])
         if not answer:
-            raise failure(self._stderr)
+            raise failure(self._stderr, self._process.poll())
         raise SourceUnavailable(f"git cannot read object {blob}: {answer[-1].decode(errors='replace')}")
 
 

@@ -116,7 +116,7 @@ def _grouped(
         files = []
     # Only now is the last commit known to be whole: git may have died in the middle of it.
     if process.wait():
-        raise failure(stderr)
+        raise failure(stderr, process.returncode)
     if files is not None:
         yield files
 

@@ -46,9 +46,12 @@ class Location:
     def _git_directory(path: Path) -> Path:
         # The ceiling keeps git from answering for a repository that merely contains the path.
         top = path.resolve()
-        found = ask(
-            "-C", str(top), "rev-parse", "--absolute-git-dir", GIT_CEILING_DIRECTORIES=str(top.parent)
-        )
+        try:
+            found = ask(
+                "-C", str(top), "rev-parse", "--absolute-git-dir", GIT_CEILING_DIRECTORIES=str(top.parent)
+            )
+        except SourceUnavailable as error:
+            raise SourceUnavailable(f"{path}: {error}") from error
         return Path(found.decode(errors="surrogateescape").rstrip("\n"))
 
     def suspect(self) -> None:

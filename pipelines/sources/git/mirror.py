@@ -14,10 +14,12 @@ from pathlib import Path
 from pipelines.errors import SourceUnavailable
 from pipelines.sources.git.repository import Repository, ask
 from registry.crash_points import crash_point
+from retrieval.index.edge.files import remove_tree
 
 log = logging.getLogger("holdfast.capture")
 
 FETCH_SECONDS = 1800.0
+REMOVAL_SECONDS = 10.0
 BUSY_PAUSE = 0.05
 IN_USE = "holdfast-in-use"
 SUSPECT = "holdfast-suspect"
@@ -60,6 +62,14 @@ class Mirror:
             self._begin(lock)
             self._fetch(branch, lock)
         return Repository(self.directory)
+
+    def remove(self, patience: float = REMOVAL_SECONDS) -> None:
+        """Remove it, after the fetch that is under way where that ends soon: it may be for a source being added."""
+        try:
+            with self._locked(patience):
+                remove_tree(self.directory)
+        except SourceUnavailable:
+            remove_tree(self.directory)
 
     def suspect(self) -> None:
         """A read failed: the next fetch looks whether the mirror is whole before it relies on it."""
@@ -136,12 +146,12 @@ class Mirror:
         return True
 
     @contextmanager
-    def _locked(self) -> Iterator[int]:
-        deadline = time.monotonic() + FETCH_SECONDS
+    def _locked(self, patience: float = FETCH_SECONDS) -> Iterator[int]:
+        deadline = time.monotonic() + patience
         while (lock := self._try_to_lock()) is None:
             if time.monotonic() > deadline:
                 raise SourceUnavailable(
-                    f"another process has been fetching into {self.directory} for {FETCH_SECONDS:g} s; "
+                    f"another process has been fetching into {self.directory} for {patience:g} s; "
                     "it is read again later"
                 )
             time.sleep(BUSY_PAUSE)

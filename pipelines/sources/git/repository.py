@@ -58,9 +58,14 @@ def command(*arguments: str) -> list[str]:
     return [_git(), "--no-pager", *(part for setting in _SETTINGS for part in ("-c", setting)), *arguments]
 
 
-def message(stderr: bytes) -> str:
-    """What git said, on one line, without credentials in URLs."""
-    return _CREDENTIALS.sub("://", " ".join(stderr.decode(errors="replace").split())) or "git said nothing"
+def message(stderr: bytes, returncode: int = 0) -> str:
+    """What git said, on one line, without credentials in URLs; where it said nothing, how it ended."""
+    said = _CREDENTIALS.sub("://", " ".join(stderr.decode(errors="replace").split()))
+    if said or not returncode:
+        return said or "git said nothing"
+    return (
+        f"git was ended by signal {-returncode}" if returncode < 0 else f"git ended with status {returncode}"
+    )
 
 
 def ask(
@@ -83,7 +88,7 @@ def ask(
     except subprocess.TimeoutExpired as error:
         raise SourceUnavailable(f"git took longer than {timeout:g} s") from error
     if done.returncode:
-        raise SourceUnavailable(f"git cannot read the repository: {message(done.stderr)}")
+        raise SourceUnavailable(f"git cannot read the repository: {message(done.stderr, done.returncode)}")
     return done.stdout
 
 
@@ -127,7 +132,7 @@ class Repository:
                 running.wait()
 
 
-def failure(stderr: IO[bytes]) -> SourceUnavailable:
-    """The error of a process that ended early, with git's message."""
+def failure(stderr: IO[bytes], returncode: int | None = None) -> SourceUnavailable:
+    """The error of a process that ended early, with git's message or, where that is known, how it ended."""
     stderr.seek(0)
-    return SourceUnavailable(f"git cannot read the repository: {message(stderr.read())}")
+    return SourceUnavailable(f"git cannot read the repository: {message(stderr.read(), returncode or 0)}")

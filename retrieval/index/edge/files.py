@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _BLOCK = 4096
@@ -23,14 +23,12 @@ REMOVALS = 20
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """Copy a directory of files to a new one, holes as holes."""
-    target.mkdir()
-    for entry in sorted(source.rglob("*")):
-        copied = target / entry.relative_to(source)
-        if entry.is_dir():
-            copied.mkdir()
-        else:
-            _copy(entry, copied)
+    """Copy a directory of files to a new one, holes as holes; what the engine is about to rename is left out."""
+    for folder, names in _walk(source, _raise):
+        copied = target / folder.relative_to(source)
+        copied.mkdir()
+        for name in sorted(names):
+            _copy(folder / name, copied / name)
 
 
 def digest_tree(root: Path, ignore: frozenset[str] = frozenset()) -> dict[str, str]:
@@ -40,11 +38,24 @@ def digest_tree(root: Path, ignore: frozenset[str] = frozenset()) -> dict[str, s
     where it is killed meanwhile.
     """
     found = {}
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(BEING_WRITTEN)]
-        for path in (Path(folder, name) for name in names if name not in ignore):
+    for folder, names in _walk(root):
+        for path in (folder / name for name in names if name not in ignore):
             found[path.relative_to(root).as_posix()] = digest_file(path)
     return dict(sorted(found.items()))
+
+
+def _walk(root: Path, failed: Callable[[OSError], None] | None = None) -> Iterator[tuple[Path, list[str]]]:
+    """Folders, each before those within it, with the names of their files; without those that the engine will rename.
+
+    `failed` is told of a folder that cannot be listed.
+    """
+    for folder, folders, names in os.walk(root, onerror=failed):
+        folders[:] = [name for name in folders if not name.startswith(BEING_WRITTEN)]
+        yield Path(folder), names
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def remove_tree(root: Path) -> None:

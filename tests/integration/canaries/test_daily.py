@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from canaries import daily
 from canaries.daily import DailyResult, ask_today
 from canaries.errors import CanaryCrashed
-from registry import canaries
+from registry import canaries, tenants
+from registry.errors import NotFound, TenantSuspended
 from registry.schema import CanaryRun
 from retrieval.errors import IndexCorrupt
 from tests.support.world import TOPICS, World, text_about
@@ -232,3 +234,88 @@ def test_a_line_that_moved_to_another_file_is_still_asked_for(
     assert (result.queries, result.excused, result.recall) == (3, 1, 1.0), "moved lines count as deleted"
     lose(world, monkeypatch, "new.jsonl#1")
     assert today(world).passed is False
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, *, happens: Any, after: bool = False) -> None:
+    """Something happens just before the day's canaries are asked, or just after."""
+    ask, due = daily.ask, [happens]
+
+    def asked_of(*given: Any) -> Any:
+        if due and not after:
+            due.pop()()
+        found = ask(*given)
+        if due:
+            due.pop()()
+        return found
+
+    monkeypatch.setattr(daily, "ask", asked_of)
+
+
+def test_what_is_published_over_while_it_is_asked_is_asked_of_what_is_live_then(
+    published: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published.set_contract(retained_generations=1)
+
+    def publish() -> None:
+        for version in (2, 3):
+            published.commit({"d0": text_about(TOPICS[0], version=version)})
+            assert published.run().status == "published"
+
+    meanwhile(monkeypatch, happens=publish)
+    assert (today(published).generation, published.index_entries()) == (3, ["2", "3"])
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_of_a_tenant_that_is_erased_while_it_is_asked_nothing_is_kept(
+    published: World, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    def erase() -> None:
+        with published.registry.write() as session:
+            tenants.erase(session, tenants.find(session, published.tenant))
+
+    meanwhile(monkeypatch, happens=erase, after=after)
+    with pytest.raises(NotFound, match="there is no tenant"):
+        today(published)
+    assert runs(published) == []
+
+
+def test_a_tenant_that_is_suspended_while_it_is_asked_did_not_crash(
+    published: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def suspend() -> None:
+        with published.registry.write() as session:
+            tenants.suspend(session, tenants.find(session, published.tenant), True)
+
+    meanwhile(monkeypatch, happens=suspend)
+    with pytest.raises(TenantSuspended):
+        today(published)
+
+
+def test_what_is_deleted_while_it_is_asked_explains_what_is_missed(
+    published: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search, due = published.searcher.search, ["d4"]
+
+    def search_after(*given: Any, **more: Any) -> Any:
+        if due:
+            published.commit(deletes=[due.pop()])
+            published.capture()
+        return search(*given, **more)
+
+    monkeypatch.setattr(published.searcher, "search", search_after)
+    result = today(published)
+    assert (result.status, result.queries, result.excused, result.lost) == ("passed", 9, 1, ())
+
+
+def test_a_deletion_explains_a_loss_until_the_next_generation_also_of_what_came_back(
+    published: World,
+) -> None:
+    published.commit(deletes=["d4"])
+    published.capture()
+    published.commit({"d4": text_about(TOPICS[4])})
+    published.capture()
+    result = today(published)
+    assert (result.status, result.queries, result.excused, result.lost) == ("passed", 9, 1, ())
+    assert published.run().status == "published"
+    result = today(published)
+    assert (result.status, result.queries, result.excused) == ("passed", 10, 0)

@@ -16,8 +16,9 @@ from cli.failures import REFUSED, WRONG_USE, describe
 from cli.ingesting import step_error
 from pipelines.errors import IngestBusy, SourceError, SourceUnavailable
 from registry.errors import KeyRejected, NotFound, PublicationRefused, RegistryError
-from registry.settings import Settings
+from registry.settings import Settings, settings
 from retrieval.errors import InvalidQuery, NothingPublished
+from tests.support.command_line import HereCommand
 
 
 @pytest.mark.parametrize(
@@ -110,3 +111,21 @@ def test_an_interrupted_run_is_no_refusal() -> None:
     failure = describe(step_error("build", interrupted))
     assert failure is not None
     assert (failure.code, failure.status) == ("interrupted", 130)
+
+
+def test_a_log_level_that_there_is_not_is_refused(
+    holdfast: HereCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOLDFAST_LOG_LEVEL", "loud")
+    settings.cache_clear()
+    ended = holdfast("tenant", "list", "--json")
+    assert (ended.status, ended.error["code"]) == (2, "invalid_settings")
+    assert "HOLDFAST_LOG_LEVEL: Input should be 'DEBUG'" in ended.error["message"]
+    monkeypatch.setenv("HOLDFAST_LOG_LEVEL", "warning")
+    settings.cache_clear()
+    assert holdfast("tenant", "list", "--json").status == 0
+
+
+def test_a_file_that_is_not_there_is_said_so(acme: HereCommand) -> None:
+    ended = acme("canary", "import", "nowhere.jsonl", "--tenant", "acme", "--json")
+    assert ended.error["message"] == "nowhere.jsonl cannot be read: No such file or directory"

@@ -234,3 +234,24 @@ def test_texts_that_cannot_be_embedded_are_refused_in_plain_words(texts: object,
     assert said in str(refused.value)
     for raw in ("Tuple", "validation", "pydantic"):
         assert raw not in str(refused.value)
+
+
+@pytest.mark.parametrize("fault", ["nonsense", "html; share=2"])
+def test_a_fault_that_there_is_not_is_one_line(holdfast: HereCommand, fault: str) -> None:
+    ended = holdfast("simulate-provider", "--fault", fault, "--json")
+    assert (ended.status, ended.error["code"]) == (2, "wrong_use")
+    message = ended.error["message"]
+    assert "rules.0." in message
+    assert "\n" not in message
+    assert "pydantic" not in message
+
+
+def test_a_backup_says_that_the_ledger_is_not_in_it(
+    holdfast: HereCommand, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    without = holdfast("backup", str(tmp_path / "one"), "--json")
+    assert (without.status, without.stderr) == (0, "")
+    request.getfixturevalue("spent")
+    ended = holdfast("backup", str(tmp_path / "two"), "--json")
+    assert (ended.status, ended.document["registry"]) == (0, "copied")
+    assert "the ledger of model calls, with its budgets and pauses, is NOT in this backup" in ended.stderr

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -237,3 +239,15 @@ def test_doctor_names_a_tenant_whose_newest_candidate_was_rejected(
     published.set_contract(recall_floor=0.0, mrr_floor=0.0)
     assert published.run().status == "published"
     assert findings(here, "candidate") == []
+
+
+def test_canaries_without_their_documents_are_told_at_once(here: HereCommand, tmp_path: Path) -> None:
+    lines = [{"query": "one", "relevant": ["nowhere.md"]}, {"query": "two", "relevant": ["d0"]}]
+    file = tmp_path / "canaries.jsonl"
+    file.write_text("\n".join(json.dumps(line) for line in lines))
+    ended = here("canary", "import", str(file), "--tenant", "acme", "--json")
+    assert (ended.status, ended.document["imported"], ended.document["absent"]) == (0, 2, ["nowhere.md"])
+    assert "1 of them ask" in ended.stderr
+    assert "document list --tenant acme" in ended.stderr
+    file.write_text(json.dumps(lines[1]))
+    assert here("canary", "import", str(file), "--tenant", "acme").stderr == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from cli.formatting import plural, short, size, span, without_password
+from cli.logs import configure
 from cli.output import print_document
+from registry.settings import Settings
 from tests.support.command_line import ROOT
 
 NOISY = """
@@ -88,3 +91,19 @@ def test_numbers_as_people_read_them() -> None:
     assert [plural(n, "chunk") for n in (0, 1, 2_000)] == ["0 chunks", "1 chunk", "2,000 chunks"]
     assert short("0123456789abcdef0123456789abcdef01234567") == "0123456789ab"
     assert short("2-sweep/17") == "2-sweep/17"
+
+
+def test_an_interruption_within_a_library_prints_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    root, ours = logging.getLogger(), logging.getLogger("holdfast")
+    before = (root.handlers[:], root.level, ours.level)
+    try:
+        configure(Settings(), spoken=False)
+        for raised in (KeyboardInterrupt(), OSError("no such disk")):
+            logging.getLogger("sqlalchemy.pool").error("closing a connection", exc_info=raised)
+    finally:
+        root.handlers[:], (level, our_level) = before[0], before[1:]
+        root.setLevel(level)
+        ours.setLevel(our_level)
+    said = capsys.readouterr().err
+    assert "KeyboardInterrupt" not in said
+    assert "no such disk" in said

@@ -1,4 +1,4 @@
-"""Removing a source: under a look that does not end, and after it was cut off before its slot was dropped."""
+"""Removing a source, or its tenant: under a look that does not end, cut off before its slot was dropped, or stopped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from cli import removing_sources
+from cli.erasure import erase_tenant
 from cli.removing_sources import remove_source, resume_removal
+from gateway_client.errors import StoreUnavailable
 from registry import leases, sources, tenants
 from registry.clock import utc_now
 from registry.database import Registry
@@ -108,3 +110,19 @@ def test_a_look_that_does_not_end_keeps_no_source_from_being_removed(
         with pytest.raises(LeaseHeld):
             leases.acquire(session, name, looking, 600, utc_now())
         assert sources.of_tenant(session, acme) == []
+
+
+def test_an_erasure_that_cannot_reach_the_ledger_touches_nothing(
+    registry: Registry, acme: str, disposed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOLDFAST_GATEWAY_URL", "postgresql+psycopg://nobody@127.0.0.1:1/ledger")
+    source = added(registry, acme, slot="one")
+    with registry.read() as session:
+        tenant = tenants.find(session, "acme")
+    with pytest.raises(StoreUnavailable, match="nothing of tenant acme was erased"):
+        erase_tenant(registry, Settings(home=tmp_path), tenant)
+    assert disposed == []
+    with registry.write() as session:
+        assert tenants.find(session, "acme").status == "active"
+        name, capturer = leases.capture_lease(source.id), leases.Holder.current("the capturer")
+        leases.acquire(session, name, capturer, 30, utc_now())

@@ -175,3 +175,46 @@ def test_a_password_is_never_shown(acme: HereCommand, folder: Path) -> None:
             ended = acme(*arguments, *mode)
             assert "s3cr3t" not in ended.stdout + ended.stderr, arguments
     assert "ann:***@git.example" in acme("source", "list", "--json").stdout
+
+
+def test_sources_of_one_name_are_told_apart(acme: HereCommand, folder: Path) -> None:
+    add_folder(acme, folder)
+    acme("tenant", "create", "globex")
+    gone = folder.with_name("gone")
+    shutil.copytree(folder, gone)
+    acme("source", "add", "docs", "-t", "globex", "--kind", "folder", "--uri", str(gone))
+    shutil.rmtree(gone)
+    looks = acme("capture", "--once", "--json").document
+    assert sorted((look["tenant"], look["source"], bool(look["error"])) for look in looks) == [
+        ("acme", "docs", False),
+        ("globex", "docs", True),
+    ]
+    said = acme("capture", "--once")
+    assert "globex: docs: " in said.stderr
+    assert [line.split()[:2] for line in said.stdout.splitlines()[1:]] == [
+        ["docs", "acme"],
+        ["docs", "globex"],
+    ]
+
+
+def test_an_owner_is_an_address(acme: HereCommand, folder: Path) -> None:
+    where = ["-t", "acme", "--kind", "folder", "--uri", str(folder)]
+    ended = acme("source", "add", "docs", *where, "--owner", "facilities", "--json")
+    assert (ended.status, ended.error["message"]) == (2, "'facilities' is no e-mail address")
+    assert acme("source", "list", "--json").document == []
+    added = acme("source", "add", "docs", *where, "--owner", "Ann@Example.org", "--json").document
+    assert added["owner"] == "ann@example.org"
+
+
+def test_a_folder_that_is_no_repository_is_named(acme: HereCommand, folder: Path) -> None:
+    ended = acme("source", "add", "docs", "-t", "acme", "--kind", "git", "--uri", str(folder), "--json")
+    assert ended.error["code"] == "source_unavailable"
+    assert ended.error["message"].startswith(f"{folder}: git cannot read the repository: ")
+
+
+def test_a_history_names_the_sources(acme: HereCommand, folder: Path) -> None:
+    add_folder(acme, folder)
+    acme("source", "add", "copy", "-t", "acme", "--kind", "folder", "--uri", str(folder))
+    acme("capture", "--once")
+    rows = acme("document", "history", "a.md", "--tenant", "acme").stdout.splitlines()[1:]
+    assert sorted(row.split()[0] for row in rows) == ["copy", "docs"]

@@ -107,3 +107,20 @@ def test_a_tree_that_somebody_else_removes_as_well_is_gone(
     remove_tree(root)
     assert not root.exists()
     assert raised == []
+
+
+def test_what_an_engine_is_writing_is_not_copied(tmp_path: Path) -> None:
+    """Other processes open the base while it is copied: what is there for a moment may be gone when it is read."""
+    held = tmp_path / "shard" / "segments" / "one"
+    held.mkdir(parents=True)
+    (held / "data").write_bytes(b"data")
+    passing = tmp_path / "shard" / ".atomicwrite2SI1Ga"
+    passing.mkdir()
+    (passing / "tmpfile.tmp").symlink_to(tmp_path / "gone")
+    copy_tree(tmp_path / "shard", tmp_path / "copy")
+    assert digest_tree(tmp_path / "copy") == {"segments/one/data": digest_file(held / "data")}
+
+
+def test_a_folder_that_cannot_be_listed_is_not_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        copy_tree(tmp_path / "nothing", tmp_path / "copy")

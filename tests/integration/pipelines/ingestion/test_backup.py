@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from cli import erasure
 from cli.main import main
 from pipelines.backup import taking
 from pipelines.backup.contents import FILE_NAME, read_contents
 from pipelines.backup.restoring import restore
 from pipelines.backup.taking import Backup, take_backup
 from pipelines.errors import BackupDamaged, BackupRefused
+from registry import tenants
 from registry.clock import utc_now
 from registry.database import Registry
 from registry.settings import Settings, settings
@@ -257,3 +259,24 @@ def test_the_commands(
     with World(tmp_path / "new").store.open(GenerationRef(twice.tenant, 2)) as reader:
         assert reader.digest == twice.live().digest  # type: ignore[union-attr]
     settings.cache_clear()
+
+
+@pytest.mark.parametrize("step", ["copy_tree", "crash_point"])
+def test_a_tenant_that_is_erased_while_it_is_copied_is_not_in_the_backup(
+    twice: World, place: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """An erasure waits for no reader."""
+    monkeypatch.setattr(erasure, "synchronise_partitions", lambda *_: None)
+    real, due = getattr(taking, step), [twice.tenant]
+
+    def meanwhile(*given: Any) -> Any:
+        if due and given != ("backup:registry-copied",):
+            with twice.reading() as session:
+                found = tenants.find(session, due.pop())
+            erasure.erase_tenant(twice.registry, twice.settings, found)
+        return real(*given)
+
+    monkeypatch.setattr(taking, step, meanwhile)
+    made = take(twice, place)
+    assert (made.generations, list(read_contents(place).generations)) == (0, [])
+    assert list((place / "index").rglob("*.mmap")) == []

@@ -194,6 +194,48 @@ def test_a_process_that_had_it_open_turns_to_what_was_rebuilt(published: World) 
     assert published.index_entries() == ["1"]
 
 
+def publish_over(world: World) -> None:
+    """Generation 1 is no longer served, and its index goes."""
+    world.set_contract(retained_generations=1)
+    for version in (2, 3):
+        world.commit({"d0": text_about(TOPICS[0], version=version)})
+        assert world.run().status == "published"
+    assert not folder(world, 1).exists()
+
+
+def test_what_was_retired_before_the_lease_was_had_needs_no_rebuild(
+    published: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = rebuilding.fault
+
+    def seen(store: Any, generation: Generation) -> str:
+        if generation.number == 1:
+            publish_over(published)
+        return found(store, generation)
+
+    monkeypatch.setattr(rebuilding, "fault", seen)
+    done = rebuild(published.registry, published.store, published.tenant, 30, published.clock)
+    assert [(one.generation, one.status) for one in done] == [(3, "intact"), (2, "intact")]
+
+
+def test_doctor_does_not_take_for_damaged_what_was_published_over(
+    published: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examination, "identify", lambda _: fake_identity())
+    overview = examination.overview
+
+    def seen(*given: Any) -> Any:
+        found = overview(*given)
+        publish_over(published)
+        return found
+
+    monkeypatch.setattr(examination, "overview", seen)
+    found = examination.examine(published.registry, published.settings, utc_now())
+    (live,) = [finding for finding in found if finding.check == "live"]
+    assert (live.colour, "published over" in live.summary) == ("yellow", True)
+    assert "retained" not in {finding.check for finding in found}
+
+
 def test_doctor_tells_of_live_and_of_retained_ones(published: World, monkeypatch: pytest.MonkeyPatch) -> None:
     published.commit({"d0": text_about(TOPICS[0], version=2)})
     published.run()

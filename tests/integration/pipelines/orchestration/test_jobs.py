@@ -135,6 +135,7 @@ def test_a_change_is_published_with_numbers_that_the_ui_plots(job: Job) -> None:
     assert {"embedded", "cache_hits", "seconds"} <= numbers["embeddings"]
     assert metadata["documents"]["added"].value == 1
     assert metadata["published_index"]["generation"].value == 2
+    assert metadata["published_index"]["position/docs"].value == "c0002"
 
 
 def test_a_run_with_nothing_to_do_skips_the_build_and_what_follows(job: Job) -> None:
@@ -335,6 +336,10 @@ def test_too_many_documents_in_quarantine_are_an_unhealthy_source(job: Job) -> N
     assert job.launch().success
     result = job.launch()
     assert checks(result)["source_healthy"] is False
+    said = {e.check_name: e.description for e in result.get_asset_check_evaluations()}
+    assert said["source_healthy"] == (
+        "23% of the documents of source docs are in quarantine: `holdfast deadletter list`"
+    )
     assert metadata_of(result, "captured_changes")["quarantined/docs"] == 3
     (alert,) = job.world.alerts("too_many_in_quarantine")
     assert "23% of the documents of source docs" in alert.subject

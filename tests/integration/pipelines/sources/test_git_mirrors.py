@@ -333,3 +333,31 @@ def until_it_fetches(pid: int) -> psutil.Process:
                 return child
         time.sleep(0.01)
     raise AssertionError("it never fetched")
+
+
+def test_a_removal_waits_for_the_fetch_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An erasure elsewhere must not take the mirror from under a source that is just being added."""
+    mirror, waited = Mirror(tmp_path / "mirror.git", ""), []
+    lock = mirror._try_to_lock()
+    assert lock is not None
+
+    def let_go(seconds: float) -> None:
+        waited.append(seconds)
+        assert mirror.directory.is_dir()
+        if len(waited) == 3:
+            os.close(lock)
+
+    monkeypatch.setattr("pipelines.sources.git.mirror.time.sleep", let_go)
+    mirror.remove()
+    assert (len(waited), mirror.directory.exists()) == (3, False)
+
+
+def test_a_removal_does_not_wait_for_ever(tmp_path: Path) -> None:
+    mirror = Mirror(tmp_path / "mirror.git", "")
+    lock = mirror._try_to_lock()
+    assert lock is not None
+    mirror.remove(patience=0)
+    os.close(lock)
+    assert not mirror.directory.exists()
+    mirror.remove()
+    assert not mirror.directory.exists()
