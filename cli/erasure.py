@@ -15,7 +15,7 @@ from sqlalchemy import or_, select
 
 from cli.opening import mirrors
 from cli.partitions import synchronise_partitions
-from cli.removing_sources import remove_slots
+from cli.removing_sources import remove_traces
 from gateway_client.errors import StoreUnavailable
 from gateway_client.operating import operator
 from gateway_client.settings import gateway_settings
@@ -61,7 +61,7 @@ def erase_tenant(registry: Registry, settings: Settings, tenant: Tenant) -> Eras
     size = index_bytes(settings, tenant.id)
     _forget_calls(tenant.name)
     crash_point("erase:calls-forgotten")
-    for left in remove_slots(registry, settings, tenant.id):
+    for left in remove_traces(registry, settings, tenant.id):
         log.warning("%s", left)
     with registry.write() as session:
         tenants.erase(session, tenants.find(session, tenant.id))

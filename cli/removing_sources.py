@@ -7,7 +7,7 @@ import time
 from cli.formatting import without_password
 from cli.opening import mirrors
 from pipelines.errors import SourceError
-from pipelines.sources.kinds import dispose_source
+from pipelines.sources.kinds import dispose_source, traces
 from registry import leases, sources
 from registry.clock import utc_now
 from registry.crash_points import crash_point
@@ -27,7 +27,7 @@ def remove_source(registry: Registry, settings: Settings, source: Source) -> lis
     """
     _take_away(registry, settings, source)
     crash_point("source:removed")
-    return _clean_up(settings, source)
+    return _clean_up(settings, source) if _alone(registry, source) else []
 
 
 def resume_removal(
@@ -35,17 +35,16 @@ def resume_removal(
 ) -> tuple[Source, list[str]] | None:
     """Clean up again at the newest removed source of this name: its removal may have been cut off.
 
-    None where there is none that had a slot, or where another source has that slot by now.
+    None where there is none that left something, or where another source has that by now.
     """
     with registry.read() as session:
         source = sources.newest_removed(session, name, tenant_id)
-        taken = {other.options.get("slot") for other in sources.present(session)}
-    if source is None or source.options.get("slot", "") in {"", *taken}:
+    if source is None or not _alone(registry, source):
         return None
     return source, _clean_up(settings, source)
 
 
-def remove_slots(registry: Registry, settings: Settings, tenant_id: str) -> list[str]:
+def remove_traces(registry: Registry, settings: Settings, tenant_id: str) -> list[str]:
     """Before a tenant is erased: what its sources made elsewhere, which nothing will know of afterwards.
 
     Nothing is waited for: a capture of theirs that is under way loses its lease. Gives what a person must still do.
@@ -54,11 +53,24 @@ def remove_slots(registry: Registry, settings: Settings, tenant_id: str) -> list
         found = [source for source in sources.of_tenant(session, tenant_id) if source.tenant_id == tenant_id]
     left: list[str] = []
     for source in found:
-        if "slot" in source.options:
+        if _alone(registry, source, beside=tenant_id):
             with registry.write() as session:
                 leases.bar(session, leases.capture_lease(source.id))
             left += _clean_up(settings, source)
     return left
+
+
+def _alone(registry: Registry, source: Source, beside: str = "") -> bool:
+    """Whether capture made something for a source that no other one reads; `beside` names a tenant that goes too."""
+    own = _traces(source)
+    with registry.read() as session:
+        others = [other for other in sources.present(session) if other.id != source.id]
+    staying = {_traces(other) for other in others if not beside or other.tenant_id != beside}
+    return bool(own) and own not in staying
+
+
+def _traces(source: Source) -> tuple[str, ...]:
+    return traces(source.kind, source.uri, source.options)
 
 
 def _clean_up(settings: Settings, source: Source) -> list[str]:
@@ -89,11 +101,12 @@ def _take_away(registry: Registry, settings: Settings, source: Source) -> None:
 
 
 def _left_behind(source: Source, error: str) -> str:
-    slot = source.options.get("slot", "")
+    slot, table = source.options.get("slot", ""), source.options.get("table", "")
     remedy = (
         f"its replication slot keeps WAL there until somebody runs SELECT pg_drop_replication_slot('{slot}'); "
         f"and DROP PUBLICATION {source.options.get('publication', slot)}"
         if slot
-        else "remove by hand what capture made there"
+        else "its triggers fill _holdfast_changelog there until somebody runs "
+        + " ".join(f'DROP TRIGGER "_holdfast_{table}_{event}";' for event in ("insert", "update", "delete"))
     )
     return f"source {source.name} is removed here, but not cleaned up at its place: {without_password(error)}. {remedy}"

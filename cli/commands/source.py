@@ -173,8 +173,8 @@ def set_options(
 def remove(name: Name, tenant: OptionalTenant = None, as_json: Json = False) -> None:
     """Remove a source: its documents are hidden at once and leave with the next generation.
 
-    What capture made at the source (a replication slot and publication) is dropped there. Where that was cut off,
-    remove the source again.
+    What capture made at the source (a replication slot and publication, triggers) is dropped there. Where that was
+    cut off, remove the source again.
     """
     with opened_registry() as registry:
         try:

@@ -80,6 +80,15 @@ def settled_options(kind: str, name: str, options: Options) -> dict[str, str]:
     return settled
 
 
+def traces(kind: str, uri: str, options: Options) -> tuple[str, ...]:
+    """What names that which capture makes at a source's place; empty where it makes nothing there."""
+    if kind == "postgres" and "slot" in options:
+        return ("slot", options["slot"])
+    if kind == "sqlite" and validated(SqliteOptions, "sqlite", options).install:
+        return ("changelog", uri, options["table"].lower())
+    return ()
+
+
 def dispose_source(kind: str, uri: str, options: Options, clock: Clock, cache: Path) -> None:
     """What `source remove` does at the source: removes what capture made there.
 

@@ -18,6 +18,11 @@ _CREATE = (
 )
 _NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
 _INSTALLED = "install"
+_IS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+_TRIGGERS = (
+    "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name GLOB '_holdfast_*' "  # noqa: S608
+    f"AND instr(sql, '{TABLE}')"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +113,7 @@ class Changelog:
         return None if row is None else Entry(*row)
 
     def _exists(self) -> bool:
-        sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
-        return self._connection.execute(sql, (TABLE,)).fetchone() is not None
+        return self._connection.execute(_IS_TABLE, (TABLE,)).fetchone() is not None
 
     def _log(self, op: str) -> None:
         sql = f"INSERT INTO {TABLE} (table_name, key, op, at) VALUES (?, NULL, ?, {_NOW})"  # noqa: S608
@@ -145,6 +149,17 @@ class Changelog:
             for event, action in actions.items()
             for name in [f"_holdfast_{table}_{event}"]
         }
+
+
+def uninstall(connection: sqlite3.Connection, table: str) -> None:
+    """Removes what `install` made for a table, and the changelog with the last table's. Absent is no error."""
+    for (name,) in connection.execute(_TRIGGERS + " AND lower(tbl_name) = lower(?)", (table,)).fetchall():
+        connection.execute(f"DROP TRIGGER {quoted(name)}")
+    if connection.execute(_IS_TABLE, (TABLE,)).fetchone() is None:
+        return
+    connection.execute(f"DELETE FROM {TABLE} WHERE lower(table_name) = lower(?)", (table,))  # noqa: S608
+    if connection.execute(_TRIGGERS).fetchone() is None:
+        connection.execute(f"DROP TABLE {TABLE}")
 
 
 def _logging(table: str, key: str, op: str, condition: str = "1") -> str:

@@ -16,7 +16,7 @@ from pipelines.errors import SourceError, SourceUnavailable
 from pipelines.sources.commit_time import from_iso, last_time, settle
 from pipelines.sources.options import SqliteOptions
 from pipelines.sources.source import Change, Commit, Consistency, Cursor, Heads, Probe
-from pipelines.sources.sqlite.changelog import Changelog, Entry
+from pipelines.sources.sqlite.changelog import Changelog, Entry, uninstall
 from pipelines.sources.sqlite.database import reading, unavailable, writing
 from pipelines.sources.sqlite.mapping import Mapping as Table
 from pipelines.sources.sqlite.mapping import describe
@@ -76,6 +76,12 @@ class SqliteSource:
             raise SourceError(
                 f"the changelog cannot be installed ({error}); set install=false to do without"
             ) from error
+
+    def dispose(self) -> None:
+        """Removes the changelog and the triggers of our table. Raises SourceUnavailable."""
+        if self.options.install and self._path.exists():
+            with writing(self._path) as connection:
+                uninstall(connection, self.options.table)
 
     def probe(self) -> Probe:
         """Counts the rows. Raises SourceError where columns or triggers are missing."""

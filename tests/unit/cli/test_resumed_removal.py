@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cli import removing_sources
+from cli import erasure, removing_sources
 from cli.erasure import erase_tenant
 from cli.removing_sources import remove_source, resume_removal
 from gateway_client.errors import StoreUnavailable
+from pipelines.sources.kinds import prepare_source
+from pipelines.sources.sqlite import database as sqlite_database
 from registry import leases, sources, tenants
 from registry.clock import utc_now
 from registry.database import Registry
@@ -126,3 +130,69 @@ def test_an_erasure_that_cannot_reach_the_ledger_touches_nothing(
         assert tenants.find(session, "acme").status == "active"
         name, capturer = leases.capture_lease(source.id), leases.Holder.current("the capturer")
         leases.acquire(session, name, capturer, 30, utc_now())
+
+
+def wiki(path: Path) -> Path:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE pages (name TEXT PRIMARY KEY, text TEXT)")
+    return path
+
+
+def in_table(registry: Registry, tenant: str, path: Path, name: str = "wiki") -> Source:
+    options = {"table": "pages", "key": "name", "body": "text"}
+    prepare_source("sqlite", str(path), options, utc_now, path.parent)
+    with registry.write() as session:
+        return sources.add(
+            session, name=name, tenant_id=tenant, kind="sqlite", uri=str(path), owner="",
+            options=options, consistency="read transaction", now=utc_now(),
+        )  # fmt: skip
+
+
+def logged(path: Path) -> bool:
+    with closing(sqlite3.connect(path)) as connection:
+        return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'trigger'").fetchall())
+
+
+def test_triggers_go_with_the_last_source_of_their_table(
+    registry: Registry, acme: str, tmp_path: Path
+) -> None:
+    path, settings = wiki(tmp_path / "wiki.db"), Settings(home=tmp_path)
+    first, second = in_table(registry, acme, path), in_table(registry, acme, path, "again")
+    assert remove_source(registry, settings, first) == []
+    assert logged(path), "the other one follows them"
+    assert remove_source(registry, settings, second) == []
+    assert not logged(path)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_triggers_go_with_the_last_tenant_of_their_table(
+    registry: Registry, acme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    monkeypatch.setattr(erasure, "synchronise_partitions", lambda *_: None)
+    path = wiki(tmp_path / "wiki.db")
+    with registry.write() as session:
+        other = tenants.create(session, "other", utc_now()).id
+    for name in ("wiki", "again"):
+        in_table(registry, acme, path, name)
+    if shared:
+        in_table(registry, other, path)
+    with registry.read() as session:
+        tenant = tenants.find(session, "acme")
+    erase_tenant(registry, Settings(home=tmp_path), tenant)
+    assert logged(path) is shared
+
+
+def test_a_place_that_is_locked_is_named_with_what_is_left(
+    registry: Registry, acme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_database, "BUSY_SECONDS", 0.0)
+    path, settings = wiki(tmp_path / "wiki.db"), Settings(home=tmp_path)
+    source = in_table(registry, acme, path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        (left,) = remove_source(registry, settings, source)
+    assert "_holdfast_pages_insert" in left
+    resumed = resume_removal(registry, settings, "wiki", acme)
+    assert resumed is not None
+    assert resumed[1] == []
+    assert not logged(path)
