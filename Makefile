@@ -46,7 +46,7 @@ format: install ## Bring the tree into shape
 	$(BIN)/ruff format .
 
 test: install ## Unit and integration tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/integration
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/integration tests/unit  # the long ones first
 
 acceptance: install ## What a user is promised, end to end; HOLDFAST_DATASETS names a folder of data sets
 	$(BIN)/python -m pytest tests/acceptance tests/browser

@@ -106,17 +106,16 @@ def test_sixteen_threads_four_tenants_and_publications_in_between(crowded: World
         keys = opened(api)
         ids = tenant_ids(api)
         with Crowd(api, keys) as crowd:
-            for version in (10, 11):
-                for name in TENANTS:
-                    crowded.commit({f"{name}0": text_about(name, version=version)}, source=f"{name}-docs")
-                    outcome = crowded.run(ids[name])
-                    assert outcome.status == "published", outcome.reason
-                    api.service.housekeeping.round()
+            for name in TENANTS:
+                crowded.commit({f"{name}0": text_about(name, version=10)}, source=f"{name}-docs")
+                outcome = crowded.run(ids[name])
+                assert outcome.status == "published", outcome.reason
+                api.service.housekeeping.round()
         assert crowd.flaws == []
         assert crowd.answers > 50
         api.service.serving._patience = 30.0
         for name, key in keys.items():
-            assert api.search("report", key).generation == 3, name
+            assert api.search("report", key).generation == 2, name
 
 
 def test_the_generation_goes_back_with_a_rollback_and_no_further(crowded: World) -> None:
