@@ -38,10 +38,10 @@ def disposed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def added(registry: Registry, tenant: str, **options: str) -> Source:
+def added(registry: Registry, tenant: str, kind: str = "postgres", **options: str) -> Source:
     with registry.write() as session:
         return sources.add(
-            session, name="wiki", tenant_id=tenant, kind="postgres", uri="postgresql://db/wiki", owner="",
+            session, name="wiki", tenant_id=tenant, kind=kind, uri="postgresql://db/wiki", owner="",
             options=options, consistency="transactional", now=utc_now(),
         )  # fmt: skip
 
@@ -85,7 +85,7 @@ def test_a_slot_that_another_source_has_by_now_is_left_alone(
     assert disposed == []
 
 
-def test_what_has_no_slot_or_is_another_tenant_s_is_not_found(
+def test_what_left_nothing_or_is_another_tenant_s_is_not_found(
     registry: Registry, acme: str, disposed: list[str], tmp_path: Path
 ) -> None:
     settings = Settings(home=tmp_path)
@@ -94,7 +94,7 @@ def test_what_has_no_slot_or_is_another_tenant_s_is_not_found(
     cut_off_removal(registry, settings, added(registry, acme, slot="one"))
     assert resume_removal(registry, settings, "wiki", other) is None
     assert resume_removal(registry, settings, "nothing", acme) is None
-    cut_off_removal(registry, settings, added(registry, other))
+    cut_off_removal(registry, settings, added(registry, other, "folder"))
     assert resume_removal(registry, settings, "wiki", other) is None
     assert disposed == []
 
