@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from cli.errors import WrongUse
 from cli.opening import mirrors
 from cli.overview import SourceOverview, source_overview
+from cli.source_traces import may_be_removed
 from pipelines.sources.kinds import dispose_source, prepare_source, settled_options
 from pipelines.sources.source import Probe
 from registry import contracts, owners, sources, tenants
@@ -56,7 +57,8 @@ def add_source(registry: Registry, settings: Settings, wanted: NewSource) -> Add
     options = settled_options(wanted.kind, wanted.name, wanted.options)
     probe = prepare_source(wanted.kind, uri, options, utc_now, mirrors(settings))
     crash_point("source:prepared")
-    with undone_at_the_source(settings, wanted.kind, uri, options), registry.write() as session:
+    undone = undone_at_the_source(registry, settings, wanted.kind, uri, options)
+    with undone, registry.write() as session:
         source = sources.add(
             session,
             name=wanted.name,
@@ -74,13 +76,14 @@ def add_source(registry: Registry, settings: Settings, wanted: NewSource) -> Add
 
 @contextmanager
 def undone_at_the_source(
-    settings: Settings, kind: str, uri: str, options: Mapping[str, str]
+    registry: Registry, settings: Settings, kind: str, uri: str, options: Mapping[str, str]
 ) -> Iterator[None]:
-    """What was prepared at a source that is not recorded then is removed there again."""
+    """What was prepared at a source that is not recorded then is removed there again, unless another one needs it."""
     try:
         yield
     except BaseException:
-        dispose_source(kind, uri, options, utc_now, mirrors(settings))
+        if may_be_removed(registry, kind, uri, options):
+            dispose_source(kind, uri, options, utc_now, mirrors(settings))
         raise
 
 

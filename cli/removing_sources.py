@@ -6,8 +6,9 @@ import time
 
 from cli.formatting import without_password
 from cli.opening import mirrors
+from cli.source_traces import may_be_removed
 from pipelines.errors import SourceError
-from pipelines.sources.kinds import dispose_source, traces
+from pipelines.sources.kinds import dispose_source
 from registry import leases, sources
 from registry.clock import utc_now
 from registry.crash_points import crash_point
@@ -27,7 +28,7 @@ def remove_source(registry: Registry, settings: Settings, source: Source) -> lis
     """
     _take_away(registry, settings, source)
     crash_point("source:removed")
-    return _clean_up(settings, source) if _alone(registry, source) else []
+    return _clean_up(settings, source) if _unneeded(registry, source) else []
 
 
 def resume_removal(
@@ -39,7 +40,7 @@ def resume_removal(
     """
     with registry.read() as session:
         source = sources.newest_removed(session, name, tenant_id)
-    if source is None or not _alone(registry, source):
+    if source is None or not _unneeded(registry, source):
         return None
     return source, _clean_up(settings, source)
 
@@ -53,24 +54,15 @@ def remove_traces(registry: Registry, settings: Settings, tenant_id: str) -> lis
         found = [source for source in sources.of_tenant(session, tenant_id) if source.tenant_id == tenant_id]
     left: list[str] = []
     for source in found:
-        if _alone(registry, source, beside=tenant_id):
+        if _unneeded(registry, source, beside=tenant_id):
             with registry.write() as session:
                 leases.bar(session, leases.capture_lease(source.id))
             left += _clean_up(settings, source)
     return left
 
 
-def _alone(registry: Registry, source: Source, beside: str = "") -> bool:
-    """Whether capture made something for a source that no other one reads; `beside` names a tenant that goes too."""
-    own = _traces(source)
-    with registry.read() as session:
-        others = [other for other in sources.present(session) if other.id != source.id]
-    staying = {_traces(other) for other in others if not beside or other.tenant_id != beside}
-    return bool(own) and own not in staying
-
-
-def _traces(source: Source) -> tuple[str, ...]:
-    return traces(source.kind, source.uri, source.options)
+def _unneeded(registry: Registry, source: Source, beside: str = "") -> bool:
+    return may_be_removed(registry, source.kind, source.uri, source.options, but=source.id, beside=beside)
 
 
 def _clean_up(settings: Settings, source: Source) -> list[str]:

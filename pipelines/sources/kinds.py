@@ -82,11 +82,10 @@ def settled_options(kind: str, name: str, options: Options) -> dict[str, str]:
 
 def traces(kind: str, uri: str, options: Options) -> tuple[str, ...]:
     """What names that which capture makes at a source's place; empty where it makes nothing there."""
-    if kind == "postgres":
-        named = options.get(
-            "slot"
-        )  # `settled_options` names it; else its name hangs on the address and the table
-        return ("slot", named) if named else ("slot", uri, options.get("table", ""))
+    if "slot" in options:
+        return ("slot", options["slot"])
+    if kind == "postgres":  # without `settled_options` the slot's name hangs on the address and the table
+        return ("slot", uri, options["table"])
     if kind == "sqlite" and validated(SqliteOptions, "sqlite", options).install:
         return ("changelog", uri, options["table"].lower())
     return ()

@@ -135,5 +135,5 @@ def _its_log_going_on(source: Source) -> Iterator[None]:
     """As if somebody else read the same table: the writer tells its positions by the changelog that triggers fill."""
     with ExitStack() as stack:
         if source.kind == "sqlite":
-            stack.enter_context(patch.object(removing_sources, "_alone", lambda *_, **__: False))
+            stack.enter_context(patch.object(removing_sources, "may_be_removed", lambda *_, **__: False))
         yield

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cli import erasure, removing_sources
+from cli.adding_sources import NewSource, add_source
 from cli.erasure import erase_tenant
 from cli.removing_sources import remove_source, resume_removal
 from gateway_client.errors import StoreUnavailable
@@ -18,7 +19,7 @@ from pipelines.sources.sqlite import database as sqlite_database
 from registry import leases, sources, tenants
 from registry.clock import utc_now
 from registry.database import Registry
-from registry.errors import LeaseHeld
+from registry.errors import AlreadyExists, LeaseHeld
 from registry.schema import Source
 from registry.settings import Settings
 
@@ -196,3 +197,16 @@ def test_a_place_that_is_locked_is_named_with_what_is_left(
     assert resumed is not None
     assert resumed[1] == []
     assert not logged(path)
+
+
+def test_adding_what_is_there_already_leaves_its_triggers(
+    registry: Registry, acme: str, tmp_path: Path
+) -> None:
+    path = wiki(tmp_path / "wiki.db")
+    in_table(registry, acme, path)
+    options = {"table": "pages", "key": "name", "body": "text"}
+    with pytest.raises(AlreadyExists):
+        add_source(
+            registry, Settings(home=tmp_path), NewSource("wiki", "acme", "sqlite", str(path), "", options)
+        )
+    assert logged(path)
