@@ -140,9 +140,7 @@ def erase(session: Session, tenant: Tenant) -> None:
     # Sources before the tenant, as a capture locks them: what a capture is appending of this tenant goes as well.
     _lock_sources(session, tenant.id)
     lock_tenant(session, tenant.id)
-    own = list(
-        session.scalars(select(Source.id).where(Source.tenant_id == tenant.id))
-    )  # none is added from now on
+    own = list(session.scalars(select(Source.id).where(Source.tenant_id == tenant.id)))
     for source_id in own:
         leases.bar(session, leases.capture_lease(source_id))
     session.execute(delete(Lease).where(Lease.name == leases.ingest_lease(tenant.id)))

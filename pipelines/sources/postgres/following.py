@@ -22,6 +22,10 @@ _MEANING = {
 }  # fmt: skip
 
 
+# Counted up whenever `as_state` gives something else: what an older version wrote begins a new epoch.
+STATE_VERSION = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Following:
     """How the log is read. `marks` change whenever what is kept can no longer be trusted to equal the tables:
@@ -37,6 +41,7 @@ class Following:
     def as_state(self) -> dict[str, Any]:
         """JSON-able, for the cursor."""
         return {
+            "version": STATE_VERSION,
             "server": asdict(self.server),
             "layout": self.documents.layout.as_state(),
             "marks": dict(self.marks),
@@ -64,8 +69,8 @@ def kept_documents(state: Mapping[str, Any], options: PostgresOptions) -> Docume
 
 
 def is_readable(state: Mapping[str, Any]) -> bool:
-    """Whether a cursor's state was written by `as_state`."""
-    return {"server", "layout", "marks"} <= state.keys()
+    """Whether a cursor's state was written by `as_state`, and by a version that wrote what this one does."""
+    return state.get("version") == STATE_VERSION
 
 
 def broken_history(
@@ -73,7 +78,7 @@ def broken_history(
 ) -> str:
     """Why the log cannot be read on from a position; empty where it can."""
     if not is_readable(state):
-        return "the position says nothing of its server"
+        return "the position is not one that this version writes"
     before = ServerIdentity(**state["server"])
     if before.system != server.identity.system:
         return "it is another server (its system identifier is another)"

@@ -15,11 +15,8 @@ from pipelines.sources.postgres import slot
 from pipelines.sources.source import Upsert
 from tests.support.captured import Captured, utc_now
 from tests.support.logical_postgres import Database, given
+from tests.support.postgres_documents import DOCS, PARTS, ROWS, SECTIONS, epochs, first_read, table
 
-DOCS = "CREATE TABLE docs (id int PRIMARY KEY, slug text NOT NULL, title text, body text)"
-ROWS = "INSERT INTO docs VALUES (1, 'a', 't', 'one'), (2, 'b', 'u', 'two'), (3, 'c', 'v', 'three')"
-PARTS = "CREATE TABLE parts (id serial PRIMARY KEY, page int, place int, text text)"
-SECTIONS = {"child_table": "parts", "child_parent": "page", "child_order": "place", "child_body": "text"}
 PARTITIONED = (
     "CREATE TABLE docs (id int NOT NULL, part int NOT NULL, body text, PRIMARY KEY (id, part)) "
     "PARTITION BY LIST (part)",
@@ -27,20 +24,6 @@ PARTITIONED = (
     "CREATE TABLE docs_2 PARTITION OF docs FOR VALUES IN (2)",
     "INSERT INTO docs VALUES (1, 1, 'one'), (2, 2, 'two')",
 )
-
-
-def first_read(database: Database, **options: str) -> Captured:
-    captured = Captured()
-    captured.catch_up(database.prepared(**options))
-    return captured
-
-
-def table(database: Database, columns: str = "id, body", name: str = "docs") -> dict[str, str]:
-    return {str(key): text or "" for key, text in database.query(f"SELECT {columns} FROM {name}")}
-
-
-def epochs(captured: Captured) -> int:
-    return sum(commit.snapshot for commit in captured.commits)
 
 
 # Partitions.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -11,28 +12,7 @@ from pipelines.errors import SchemaDrift, SourceUnavailable
 from pipelines.sources.postgres import postgres_source, slot, snapshot
 from pipelines.sources.postgres.slot import ExportedSnapshot
 from pipelines.sources.source import Upsert
-from tests.support.captured import Captured
-from tests.support.logical_postgres import Database
-
-DOCS = "CREATE TABLE docs (id int PRIMARY KEY, slug text NOT NULL, title text, body text)"
-ROWS = "INSERT INTO docs VALUES (1, 'a', 't', 'one'), (2, 'b', 'u', 'two'), (3, 'c', 'v', 'three')"
-PARTS = "CREATE TABLE parts (id serial PRIMARY KEY, page int, place int, text text)"
-SECTIONS = {"child_table": "parts", "child_parent": "page", "child_order": "place", "child_body": "text"}
-
-
-def first_read(database: Database, **options: str) -> Captured:
-    captured = Captured()
-    captured.catch_up(database.prepared(**options))
-    return captured
-
-
-def table(database: Database, columns: str = "id, body", name: str = "docs") -> dict[str, str]:
-    return {str(key): text or "" for key, text in database.query(f"SELECT {columns} FROM {name}")}
-
-
-def epochs(captured: Captured) -> int:
-    return sum(commit.snapshot for commit in captured.commits)
-
+from tests.support.postgres_documents import DOCS, PARTS, ROWS, SECTIONS, epochs, first_read, table
 
 # What changes rows, or what they are called by, and leaves no word in the log.
 
@@ -266,3 +246,23 @@ def test_unrelated_traffic_is_acknowledged_window_by_window(database, monkeypatc
     assert sum(not changes for changes in captured.changes) >= 4
     assert len(looked) == len(captured.commits) - 1
     assert epochs(captured) == 1
+
+
+@pytest.mark.parametrize("drift", [False, True])
+def test_what_an_older_version_captured_begins_a_new_epoch(database, drift):
+    """Its positions say less, or other things: they are not read as if they said nothing had changed."""
+    database.execute(DOCS, ROWS)
+    captured = first_read(database)
+    assert captured.cursor is not None
+    state = {name: value for name, value in captured.cursor.state.items() if name != "version"}
+    state["layout"]["page"].pop("declared")
+    captured.cursor = replace(captured.cursor, state=state)
+    database.execute("UPDATE docs SET body = 'meanwhile' WHERE id = 1")
+    if drift:
+        database.execute("ALTER TABLE docs DROP COLUMN body")
+        with pytest.raises(SchemaDrift):
+            captured.catch_up(database.source())
+        return
+    captured.catch_up(database.source())
+    assert epochs(captured) == 2
+    assert captured.texts() == table(database)
