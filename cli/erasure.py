@@ -75,7 +75,7 @@ def erase_tenant(registry: Registry, settings: Settings, tenant: Tenant) -> Eras
 
 
 def _forget_calls(tenant: str) -> None:
-    """Before all else: a gateway's store that cannot be reached stops the erasure while nothing is gone yet.
+    """Before all else: a gateway's store that cannot be reached stops the erasure while it can be asked for again.
 
     A tenant that is given the name later starts with nothing of this one. Raises StoreUnavailable.
     """
@@ -84,7 +84,7 @@ def _forget_calls(tenant: str) -> None:
             with operator() as op:
                 op.forget_tenant(tenant)
         except StoreUnavailable as error:
-            raise StoreUnavailable(f"nothing of tenant {tenant} was erased: {error}") from error
+            raise StoreUnavailable(f"tenant {tenant} was not erased, and serves on: {error}") from error
 
 
 def resume_erasure(registry: Registry, settings: Settings, name_or_id: str) -> Erased | None:

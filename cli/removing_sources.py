@@ -93,12 +93,18 @@ def _take_away(registry: Registry, settings: Settings, source: Source) -> None:
 
 
 def _left_behind(source: Source, error: str) -> str:
+    said = f"source {source.name} is removed here, but not cleaned up at its place: {without_password(error)}"
+    return f"{said}. {_remedy(source)}"
+
+
+def _remedy(source: Source) -> str:
     slot, table = source.options.get("slot", ""), source.options.get("table", "")
-    remedy = (
-        f"its replication slot keeps WAL there until somebody runs SELECT pg_drop_replication_slot('{slot}'); "
-        f"and DROP PUBLICATION {source.options.get('publication', slot)}"
-        if slot
-        else "its triggers fill _holdfast_changelog there until somebody runs "
-        + " ".join(f'DROP TRIGGER "_holdfast_{table}_{event}";' for event in ("insert", "update", "delete"))
-    )
-    return f"source {source.name} is removed here, but not cleaned up at its place: {without_password(error)}. {remedy}"
+    if slot:
+        return (
+            f"its replication slot keeps WAL there until somebody runs SELECT pg_drop_replication_slot('{slot}'); "
+            f"and DROP PUBLICATION {source.options.get('publication', slot)}"
+        )
+    if source.kind == "sqlite":
+        drops = (f'DROP TRIGGER "_holdfast_{table}_{event}";' for event in ("insert", "update", "delete"))
+        return f"its triggers fill _holdfast_changelog there until somebody runs {' '.join(drops)}"
+    return "remove by hand what capture made there"
